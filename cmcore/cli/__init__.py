@@ -1,0 +1,34 @@
+"""The command `cmcore`: each file here holds one group of commands.
+
+A command parses, calls one function of a lower layer, and prints: data on stdout, talk
+on stderr. What goes wrong becomes one sentence and an exit code, never a traceback.
+"""
+
+import click
+
+from cmcore.cli.audit import audit
+from cmcore.cli.connection import database_option
+from cmcore.cli.doctor import doctor
+from cmcore.cli.program import Program
+from cmcore.cli.schema import migrate, migrations, rollback, status
+
+
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 fine; 1 found a problem, refused, or no such row; 2 usage or "
+    "configuration; 3 database unreachable; 5 migrations pending.",
+)
+@click.version_option(package_name="cmcore", message="cmcore %(version)s")
+@database_option(from_environment=True)
+def cli() -> None:
+    """Look after the audit trail of a database, and after its schema."""
+
+
+for command in (migrate, rollback, status, migrations, audit, doctor):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line with the arguments of the process, and exit."""
+    cli()

@@ -1,0 +1,82 @@
+"""From errors to exit codes, with no password in what is said."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from cmcore.errors import (
+    CmcoreError,
+    ConfigurationError,
+    PendingMigrationsError,
+    UnreachableDatabaseError,
+)
+
+PROBLEM = 1
+PENDING = 5
+
+# The first class that fits decides.
+EXIT_CODES: tuple[tuple[type[CmcoreError], int], ...] = (
+    (UnreachableDatabaseError, 3),
+    (ConfigurationError, 2),
+    (PendingMigrationsError, PENDING),
+    (CmcoreError, PROBLEM),
+)
+
+_ARGUMENTS = "cmcore.arguments"
+
+
+class Failure(click.ClickException):
+    """A command that cannot do what it was asked; says why and ends with a code."""
+
+    def __init__(self, message: str, exit_code: int = PROBLEM) -> None:
+        """Take a sentence for the person at the terminal, and the exit code."""
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click calls it a ClassVar
+
+
+class Program(click.Group):
+    """The whole command line: what leaves it is an exit code and a sentence.
+
+    click repeats an argument that it does not understand. It may be a URL with a
+    password in the wrong place, so such arguments are left out of the sentence.
+    """
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Parse what stands before the subcommand."""
+        given = tuple(args)
+        try:
+            context = super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            raise _discreet(error, given) from None
+        context.meta[_ARGUMENTS] = given
+        return context
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; the number that it returns is the exit code."""
+        try:
+            code = super().invoke(ctx)
+        except click.UsageError as error:
+            raise _discreet(error, ctx.meta[_ARGUMENTS]) from None
+        except CmcoreError as error:
+            code = next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+            raise Failure(str(error), code) from error
+        ctx.exit(code or 0)
+
+
+def _discreet(error: click.UsageError, given: Iterable[str]) -> click.UsageError:
+    """Return the error without arguments that may hold a password."""
+    text = said = error.format_message()
+    parts = {part for argument in given for part in (argument, *argument.split("=", 1))}
+    for part in sorted(parts, key=len, reverse=True):
+        if re.search(r"[:/@]", part):
+            for form in (part, repr(part), repr(part)[1:-1]):
+                text = text.replace(form, "…")
+    return error if text == said else click.UsageError(text, error.ctx)

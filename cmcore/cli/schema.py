@@ -1,0 +1,77 @@
+"""`migrate`, `rollback`, `status`, `migrations`: the schema and its scripts."""
+
+import click
+import peewee
+
+from cmcore import runner
+from cmcore.checkup import schema_status
+from cmcore.cli.connection import with_database
+from cmcore.cli.output import note, show_json, show_lines, show_table
+from cmcore.cli.program import PENDING
+from cmcore.schema.history import migrations_path
+
+trail_option = click.option(
+    "--trail-only",
+    is_flag=True,
+    help="Only audit_logs, for an application that has users of its own.",
+)
+
+
+@click.command()
+@click.option("--target", metavar="NAME", help="Stop after this script.")
+@trail_option
+@with_database(creates=True)
+def migrate(db: peewee.Database, target: str | None, *, trail_only: bool) -> None:
+    """Run the scripts that are still pending, and print their names."""
+    done = runner.migrate(db, target, trail_only=trail_only)
+    show_lines(done)
+    note(f"{_scripts(len(done))} applied." if done else "Nothing was pending.")
+
+
+@click.command()
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How many scripts, newest first.",
+)
+@with_database()
+def rollback(db: peewee.Database, count: int) -> None:
+    """Take back the newest scripts, and print their names.
+
+    Refuses where rows would be lost, unless CMCORE_ALLOW_DATA_LOSS=1.
+    """
+    undone = runner.rollback(db, count)
+    show_lines(undone)
+    note(f"{_scripts(len(undone))} rolled back.")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@with_database()
+def status(db: peewee.Database, *, as_json: bool) -> int:
+    """Say which scripts are applied and which are pending; exits with 5 if any is."""
+    applied, pending = schema_status(db)
+    if as_json:
+        show_json({"applied": applied, "pending": pending})
+    else:
+        show_table(
+            ("Script", "State"),
+            [(name, "applied") for name in applied]
+            + [(name, "pending") for name in pending],
+        )
+        if pending:
+            note(f"{_scripts(len(pending))} pending. Run `cmcore migrate`.")
+    return PENDING if pending else 0
+
+
+@click.command()
+@trail_option
+def migrations(*, trail_only: bool) -> None:
+    """Print the folder of the scripts, for `pw_migrate --directory`."""
+    click.echo(migrations_path(trail_only=trail_only))
+
+
+def _scripts(count: int) -> str:
+    return "1 script" if count == 1 else f"{count} scripts"

@@ -1,0 +1,50 @@
+"""Which engine a database belongs to."""
+
+from typing import Any
+
+import peewee
+
+from cmcore.engines.older_postgresql import OlderPostgresql
+from cmcore.engines.postgresql import Postgresql
+from cmcore.engines.sqlite import Sqlite
+
+Engine = Sqlite | Postgresql
+
+_SQLITE = Sqlite()
+_POSTGRESQL = Postgresql()
+_OLDER_POSTGRESQL = OlderPostgresql()
+_OLD_AND_NEW_IN_RETURNING = 180_000
+_UNSUPPORTED = frozenset(
+    {
+        "SqliteQueueDatabase",  # writes happen in another thread
+        "APSWDatabase",
+        "CockroachDatabase",
+        "PooledCockroachDatabase",
+        "AsyncSqliteDatabase",
+        "AsyncPostgresqlDatabase",
+    }
+)
+
+
+def engine_of(database: Any) -> Engine | None:
+    """Return the engine, or None for a class that cmcore cannot capture."""
+    if isinstance(database, peewee.SqliteDatabase):
+        return _SQLITE if _is_supported(database) else None
+    if isinstance(database, peewee.PostgresqlDatabase) and _is_supported(database):
+        if database.server_version is None:
+            database.connection()
+        if database.server_version < _OLD_AND_NEW_IN_RETURNING:
+            return _OLDER_POSTGRESQL
+        return _POSTGRESQL
+    return None
+
+
+def _is_supported(database: Any) -> bool:
+    known = _supported.get(type(database))
+    if known is None:
+        names = {base.__name__ for base in type(database).__mro__}
+        known = _supported[type(database)] = names.isdisjoint(_UNSUPPORTED)
+    return known
+
+
+_supported: dict[type, bool] = {}

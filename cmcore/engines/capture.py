@@ -1,0 +1,94 @@
+"""What both engines share when they capture a statement."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import peewee
+
+from cmcore.engines.execution import quiet
+from cmcore.engines.statement import Rendered
+from cmcore.layout import Layout
+
+Row = Sequence[Any]
+Pair = tuple[Row | None, Row | None]
+"""The raw row before and after: (None, new) appeared, (old, None) disappeared."""
+
+
+class Captured(NamedTuple):
+    """The finished cursor for the caller, and what the statement did to each row."""
+
+    cursor: Any
+    pairs: list[Pair]
+
+
+class Savepoints:
+    """How both engines undo a part of a transaction; names stack, so one is enough."""
+
+    def savepoint(self, database: Any) -> None:
+        """Begin a part that can be undone."""
+        quiet(database, "SAVEPOINT cm_unit")
+
+    def rollback_to_savepoint(self, database: Any) -> None:
+        """Undo the newest part."""
+        quiet(database, "ROLLBACK TO SAVEPOINT cm_unit")
+
+    def release_savepoint(self, database: Any) -> None:
+        """End the newest part."""
+        quiet(database, "RELEASE SAVEPOINT cm_unit")
+
+
+class Write(NamedTuple):
+    """One write statement on its way to the database.
+
+    Attributes:
+        before: Called with what is known of each row before the statement is kept;
+            None where no plugin wants to know. It may raise, to refuse.
+        secrets: Parameters that no log line may show.
+    """
+
+    database: Any
+    query: Any
+    layout: Layout
+    rendered: Rendered
+    before: Callable[[list[Pair]], None] | None
+    secrets: Sequence[Any]
+
+
+def conflict_update(query: Any) -> bool:
+    """Tell whether an INSERT may update a row that is there already."""
+    conflict = query._on_conflict  # noqa: SLF001
+    return conflict is not None and bool(
+        conflict._update or conflict._preserve  # noqa: SLF001
+    )
+
+
+def target_positions(query: Any, layout: Layout) -> tuple[int, ...]:
+    """Return where the columns of an upsert's conflict target stand.
+
+    Empty where the target is not named by plain columns, or is itself updated: then
+    rows are found by their primary key.
+    """
+    conflict = query._on_conflict  # noqa: SLF001
+    combined = query.model._meta.combined
+    fields = []
+    for target in conflict._conflict_target or ():  # noqa: SLF001
+        field = combined.get(target) if isinstance(target, str) else target
+        if not isinstance(field, peewee.Field):
+            return ()
+        fields.append(field)
+    written = {*(conflict._update or ()), *(conflict._preserve or ())}  # noqa: SLF001
+    names = {w if isinstance(w, str) else getattr(w, "name", None) for w in written}
+    if any(f.name in names or f.column_name in names for f in fields):
+        return ()
+    return tuple(layout.positions[field] for field in fields)
+
+
+def dry_run(database: Any, sql: str, params: Sequence[Any]) -> list[Any]:
+    """Run a statement, read what it returns, and undo it."""
+    quiet(database, "SAVEPOINT cm_dry")
+    try:
+        rows: list[Any] = quiet(database, sql, params).fetchall()
+    finally:
+        quiet(database, "ROLLBACK TO SAVEPOINT cm_dry")
+        quiet(database, "RELEASE SAVEPOINT cm_dry")
+    return rows

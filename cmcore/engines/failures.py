@@ -1,0 +1,88 @@
+"""What a driver's error means: its kind, and the names that the engine tells."""
+
+import re
+from typing import Any, NamedTuple
+
+import peewee
+
+
+class Failure(NamedTuple):
+    """An error of the database, read.
+
+    Attributes:
+        kind: "unique", "missing" (a foreign key's target), "referenced" (by another
+            row), "reference" (a foreign key, either way), "null", "check", "long",
+            "nul" (a U+0000), "locked" or "absent" (a table or column).
+    """
+
+    kind: str
+    columns: tuple[str, ...] = ()
+    constraint: str | None = None
+    other_table: str | None = None
+
+
+_SQLSTATES = {
+    "23505": "unique",
+    "23502": "null",
+    "23514": "check",
+    "22001": "long",
+    "42P01": "absent",
+    "42703": "absent",
+    "55P03": "locked",
+}
+_REFERENCES = {"23503", "23001"}
+_DETAIL_KEY = re.compile(r"Key \((.+?)\)=")
+
+_SQLITE = (
+    ("unique", re.compile(r"UNIQUE constraint failed: (?P<columns>.+)")),
+    ("null", re.compile(r"NOT NULL constraint failed: (?P<columns>.+)")),
+    ("check", re.compile(r"CHECK constraint failed: (?P<constraint>.+)")),
+    ("reference", re.compile(r"FOREIGN KEY constraint failed")),
+    ("locked", re.compile(r"database (?:table )?is locked|database schema is locked")),
+    ("absent", re.compile(r"no such (?:table|column)|has no column named")),
+)
+
+
+def read_failure(error: BaseException) -> Failure | None:
+    """Return what an error says, or None for an error of another kind."""
+    original: Any = getattr(error, "orig", None) or error
+    state = getattr(original, "pgcode", None) or getattr(original, "sqlstate", None)
+    if state is not None:
+        return _read_postgresql(original, state)
+    if isinstance(error, ValueError) and "NUL" in str(error):
+        return Failure("nul")
+    if isinstance(error, peewee.DatabaseError):
+        return _read_sqlite(str(original))
+    return None
+
+
+def _read_postgresql(original: Any, state: str) -> Failure | None:
+    diag = original.diag
+    constraint = diag.constraint_name
+    key = _DETAIL_KEY.search(diag.message_detail or "")
+    columns = tuple(c.strip(' "') for c in key[1].split(",")) if key else ()
+    if state in _REFERENCES:
+        missing = (diag.message_primary or "").startswith("insert or update")
+        if missing:
+            return Failure("missing", columns, constraint)
+        return Failure("referenced", (), constraint, diag.table_name)
+    kind = _SQLSTATES.get(state)
+    if kind is None:
+        return None
+    if diag.column_name:
+        columns = (diag.column_name,)
+    return Failure(kind, columns, constraint)
+
+
+def _read_sqlite(text: str) -> Failure | None:
+    for kind, pattern in _SQLITE:
+        found = pattern.search(text)
+        if found:
+            names = found.groupdict()
+            columns = names.get("columns") or ""
+            constraint = names.get("constraint")
+            if columns.startswith("index "):
+                return Failure(kind, (), columns[6:].strip("'"))
+            split = tuple(c.split(".")[-1] for c in columns.split(", ") if c)
+            return Failure(kind, split, constraint)
+    return None

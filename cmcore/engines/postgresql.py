@@ -1,0 +1,267 @@
+"""PostgreSQL: how rows are captured, in the same round trip wherever it allows it.
+
+RETURNING gives old and new values from version 18 on; see `older_postgresql.py` for
+what is done before.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import peewee
+
+from cmcore.engines.capture import (
+    Captured,
+    Pair,
+    Row,
+    Savepoints,
+    Write,
+    conflict_update,
+    dry_run,
+    target_positions,
+)
+from cmcore.engines.execution import Rows, quiet, run
+from cmcore.layout import Layout, quoted
+
+
+class Postgresql(Savepoints):
+    """The engine of every `peewee.PostgresqlDatabase`."""
+
+    name = "postgresql"
+    placeholder = "%s"
+    needs_savepoint = False
+    begin_args = ()
+
+    def in_transaction(self, database: Any) -> bool:
+        """Ask the connection itself: raw begin() is not on peewee's stack."""
+        return bool(database._adapter.txn_status(database.connection()) != 0)
+
+    def is_readable(self, database: Any) -> bool:
+        """Tell whether the transaction was not aborted by an error."""
+        return bool(database.is_connection_usable())
+
+    def lock(self, database: Any, layout: Layout) -> None:
+        """Do nothing: rows are locked one by one."""
+
+    def poison(self, database: Any) -> None:
+        """Abort the caller's transaction, so that nothing half-done can be kept."""
+        try:
+            quiet(database, "SELECT 1/0")
+        except peewee.DatabaseError:
+            return
+
+    def capture(self, write: Write) -> Captured:
+        """Execute a write and return what it did, row by row."""
+        query = write.query
+        if isinstance(query, peewee.Update):
+            return self._update(write)
+        if isinstance(query, peewee.Delete):
+            return self._delete(write)
+        if conflict_update(query):
+            return self._upsert(write)
+        return self._insert(write)
+
+    # -- UPDATE and DELETE ------------------------------------------------------------
+
+    def _update(self, write: Write) -> Captured:
+        only = self.shown_to_hooks(write) if write.before else None
+        old, new, prefix = _aliases(write)
+        layout = write.layout
+        n = len(layout.columns)
+        extra = f"{layout.qualified_columns(old)}, {layout.qualified_columns(new)}"
+        cursor, rows = self.run_returning(write, extra, 2 * n, prefix=prefix, only=only)
+        return Captured(cursor, [(row[:n], row[n:]) for row in rows])
+
+    def _delete(self, write: Write) -> Captured:
+        only = self.shown_to_hooks(write) if write.before else None
+        layout = write.layout
+        extra = layout.qualified_columns(layout.qualifier)
+        cursor, rows = self.run_returning(
+            write, extra, len(layout.columns), only=only
+        )
+        return Captured(cursor, [(row, None) for row in rows])
+
+    def shown_to_hooks(self, write: Write) -> list[Any]:
+        """Lock the rows, show them to the hooks, and return where they stand.
+
+        Rows that match only later are not touched: the hooks have not seen them.
+        """
+        layout, rendered = write.layout, write.rendered
+        ctes, values = rendered.with_clause()
+        sources, source_values = rendered.clause(rendered.sources, ", ")
+        where, where_values = rendered.clause(rendered.where, " WHERE ")
+        table = layout.qualifier
+        sql = (
+            f"{ctes}SELECT {table}.ctid, {layout.qualified_columns(table)} "
+            f"FROM {layout.table_sql}{sources}{where} FOR UPDATE OF {table}"
+        )
+        found = quiet(write.database, sql, values + source_values + where_values)
+        rows = {row[0]: row[1:] for row in found.fetchall()}
+        if rows and write.before:
+            write.before([(row, None) for row in rows.values()])
+        return list(rows)
+
+    # -- INSERT and upsert ------------------------------------------------------------
+
+    def _insert(self, write: Write) -> Captured:
+        if write.before is not None:
+            write.before([(None, row) for row in self.tried(write)])
+        columns = write.layout.columns
+        cursor, rows = self.run_returning(write, ", ".join(columns), len(columns))
+        return Captured(cursor, [(None, row) for row in rows])
+
+    def tried(self, write: Write) -> list[Row]:
+        """Return the rows as an INSERT would leave them, without leaving them."""
+        columns = write.layout.columns
+        sql, _ = write.rendered.returning(", ".join(columns))
+        rows = dry_run(write.database, sql, write.rendered.values)
+        return [row[len(row) - len(columns) :] for row in rows]
+
+    def _upsert(self, write: Write) -> Captured:
+        predicted: list[Pair] = []
+        if write.before is not None:
+            predicted = self._classified(write, self.tried(write))
+            write.before(predicted)
+        captured = self.upsert_now(write)
+        if write.before is not None:
+            turned = _turned_out_otherwise(write.layout, predicted, captured.pairs)
+            if turned:
+                write.before(turned)
+        return captured
+
+    def upsert_now(self, write: Write) -> Captured:
+        """Run an upsert; OLD is empty for the rows that it inserted."""
+        layout = write.layout
+        old, new, prefix = _aliases(write)
+        extra = (
+            f"{layout.qualified_columns(old)}, {old}.ctid IS NULL, "
+            f"{layout.qualified_columns(new)}"
+        )
+        n = len(layout.columns)
+        cursor, rows = self.run_returning(write, extra, 2 * n + 1, prefix=prefix)
+        return Captured(
+            cursor, [(None if row[n] else row[:n], row[n + 1 :]) for row in rows]
+        )
+
+    def _classified(self, write: Write, tried: list[Row]) -> list[Pair]:
+        held = self.held(write, tried)
+        return [(held.get(self.identity(write, row)), row) for row in tried]
+
+    def identity(self, write: Write, row: Row) -> tuple[Any, ...]:
+        """Return what tells one row of an upsert from another."""
+        target = target_positions(write.query, write.layout) or write.layout.keys
+        return tuple(row[i] for i in target)
+
+    def held(self, write: Write, tried: list[Row]) -> dict[Any, Row]:
+        """Lock and read the rows that stand where the tried ones will go."""
+        layout = write.layout
+        target = target_positions(write.query, layout) or layout.keys
+        wanted = [
+            key for row in tried if None not in (key := self.identity(write, row))
+        ]
+        if not target or not wanted:
+            return {}
+        names = ", ".join(layout.columns[i] for i in target)
+        marks = f"({', '.join(['%s'] * len(target))})"
+        sql = (
+            f"SELECT {', '.join(layout.columns)} FROM {layout.table_sql} "
+            f"WHERE ({names}) IN ({', '.join([marks] * len(wanted))}) FOR UPDATE"
+        )
+        rows = quiet(write.database, sql, [v for key in wanted for v in key]).fetchall()
+        return {self.identity(write, row): row for row in rows}
+
+    # -- sending ----------------------------------------------------------------------
+
+    def run_returning(
+        self,
+        write: Write,
+        extra: str,
+        width: int,
+        *,
+        prefix: str = "",
+        only: list[Any] | None = None,
+    ) -> tuple[Any, list[Row]]:
+        """Send the statement with more columns; split what comes back."""
+        rendered = write.rendered
+        condition, added = restriction(write.layout.qualifier, only)
+        sql, at = rendered.returning(extra, prefix, condition)
+        values = rendered.values
+        if added:
+            values = [*values[:at], *added, *values[at:]]
+        return self.send(write, sql, values, width)
+
+    def send(
+        self, write: Write, sql: str, values: Sequence[Any], width: int
+    ) -> tuple[Any, list[Row]]:
+        """Execute; return the caller's cursor and the last `width` columns."""
+        cursor = run(
+            write.database,
+            sql,
+            values,
+            shown=write.rendered.shown,
+            secrets=write.secrets,
+        )
+        rows = cursor.fetchall()
+        own = len(cursor.description) - width
+        return Rows(cursor, rows, own), [row[own:] for row in rows]
+
+    # -- rows of our own --------------------------------------------------------------
+
+    def insert_rows(
+        self,
+        database: Any,
+        table: str,
+        shared: dict[str, Any],
+        varying: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+    ) -> None:
+        """Insert rows that share most columns, by one statement of constant text."""
+        names = ", ".join(quoted(name) for name in (*varying, *shared))
+        constants = ", ".join(["%s"] * len(shared))
+        if len(rows) == 1:
+            marks = ", ".join(["%s"] * len(varying))
+            sql = f"INSERT INTO {table} ({names}) VALUES ({marks}, {constants})"
+            quiet(database, sql, [*rows[0], *shared.values()])
+            return
+        arrays = ", ".join(["%s::text[]"] * len(varying))
+        picked = ", ".join(
+            f"v.{name}::jsonb" if name.endswith("_values") else f"v.{name}"
+            for name in varying
+        )
+        sql = (
+            f"INSERT INTO {table} ({names}) SELECT {picked}, {constants} "
+            f"FROM unnest({arrays}) AS v({', '.join(varying)})"
+        )
+        columns: Iterable[Any] = map(list, zip(*rows, strict=True))
+        quiet(database, sql, [*shared.values(), *columns])
+
+
+def _aliases(write: Write) -> tuple[str, str, str]:
+    """Return the names for OLD and NEW: ours, unless the caller used the default ones.
+
+    A source that is itself called "old" would otherwise be taken for the old row.
+    """
+    own = "".join(write.rendered.pieces[write.rendered.end[0] + 1 :]).lower()
+    if "old." in own or "new." in own:
+        return "old", "new", ""
+    return '"cm_old"', '"cm_new"', 'WITH (OLD AS "cm_old", NEW AS "cm_new") '
+
+
+def restriction(table: str, only: list[Any] | None) -> tuple[str, list[Any]]:
+    """Return a condition that leaves only the rows at these places, and its values."""
+    if only is None:
+        return "", []
+    return f"{table}.ctid = ANY(%s::tid[])", [[str(place) for place in only]]
+
+
+def _turned_out_otherwise(
+    layout: Layout, predicted: list[Pair], happened: list[Pair]
+) -> list[Pair]:
+    """Return the rows of an upsert whose class is another one than hooks were told."""
+    told = {
+        layout.key_values(new): old is None for old, new in predicted if new is not None
+    }
+    return [
+        (old, new)
+        for old, new in happened
+        if new is not None and told.get(layout.key_values(new)) != (old is None)
+    ]

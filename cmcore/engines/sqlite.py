@@ -1,0 +1,320 @@
+"""SQLite: how it locks, and how rows are captured before and after a write.
+
+An UPDATE or DELETE is sent as the caller wrote it; the old rows are read first, under
+the write lock, and the new ones afterwards by key. This holds for ORDER BY and LIMIT,
+for triggers that change the row, and needs no RETURNING.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import peewee
+
+from cmcore.engines.capture import (
+    Captured,
+    Pair,
+    Row,
+    Savepoints,
+    Write,
+    conflict_update,
+    dry_run,
+    target_positions,
+)
+from cmcore.engines.execution import Rows, quiet, quiet_many, run
+from cmcore.layout import Layout, quoted
+
+_PARAMETERS = 32_000
+
+
+class Sqlite(Savepoints):
+    """The engine of every `peewee.SqliteDatabase`."""
+
+    name = "sqlite"
+    placeholder = "?"
+    needs_savepoint = True
+    begin_args = ("IMMEDIATE",)
+
+    def in_transaction(self, database: Any) -> bool:
+        """Ask the connection itself: raw begin() is not on peewee's stack."""
+        return bool(database.connection().in_transaction)
+
+    def is_readable(self, database: Any) -> bool:  # noqa: ARG002
+        """Tell whether a statement may be sent after an error."""
+        return True
+
+    def lock(self, database: Any, layout: Layout) -> None:
+        """Take the write lock inside the caller's transaction, waiting for it."""
+        quiet(database, f"DELETE FROM {layout.table_sql} WHERE 0")
+
+    def poison(self, database: Any) -> None:
+        """Do nothing: a savepoint undoes what the caller must not keep."""
+
+    def capture(self, write: Write) -> Captured:
+        """Execute a write and return what it did, row by row."""
+        query = write.query
+        if isinstance(query, peewee.Update):
+            return self._update(write)
+        if isinstance(query, peewee.Delete):
+            return self._delete(write)
+        conflict = query._on_conflict
+        if conflict is not None and (conflict._action or "").upper() == "REPLACE":
+            return self._replace(write)
+        if conflict_update(query):
+            return self._upsert(write)
+        return self._insert(write)
+
+    # -- UPDATE and DELETE: read, run as it is, read -------------------------------
+
+    def _update(self, write: Write) -> Captured:
+        layout = write.layout
+        old, new_keys = self._matching(write)
+        if write.before and old:
+            write.before([(row, None) for row in old.values()])
+        cursor = self._run(write)
+        new = self._by_keys(write.database, layout, new_keys.values()) if old else {}
+        pairs: list[Pair] = [
+            (row, new.get(new_keys[key])) for key, row in old.items()
+        ]
+        return Captured(cursor, pairs)
+
+    def _delete(self, write: Write) -> Captured:
+        old, _ = self._matching(write)
+        if write.before and old:
+            write.before([(row, None) for row in old.values()])
+        cursor = self._run(write)
+        return Captured(cursor, [(row, None) for row in old.values()])
+
+    def _matching(
+        self, write: Write
+    ) -> tuple[dict[Any, Row], dict[Any, tuple[Any, ...]]]:
+        """Read the rows that the statement will hit: by old key, and the new keys."""
+        layout, rendered = write.layout, write.rendered
+        parts, params = [layout.qualified_columns(layout.qualifier)], []
+        if not layout.keys:
+            parts.append(f"{layout.qualifier}.rowid")
+        for mark in rendered.assigned.values():
+            text, values = rendered.clause(mark)
+            parts.append(f"({text})")
+            params += values
+        ctes, cte_values = rendered.with_clause()
+        sources, source_values = rendered.clause(rendered.sources, ", ")
+        where, where_values = rendered.clause(rendered.where, " WHERE ")
+        tail = rendered.text(rendered.tail, rendered.end)
+        sql = (
+            f"{ctes}SELECT {', '.join(parts)} FROM {layout.table_sql}"
+            f"{sources}{where}{tail}"
+        )
+        values = cte_values + params + source_values + where_values
+        values += rendered.params(rendered.tail, rendered.end)
+        width = len(layout.columns)
+        old: dict[Any, Row] = {}
+        new_keys: dict[Any, tuple[Any, ...]] = {}
+        assigned = [layout.positions[field] for field in rendered.assigned]
+        for row in quiet(write.database, sql, values):
+            key = layout.key_values(row) if layout.keys else (row[width],)
+            old[key] = row[:width]
+            if assigned:
+                given = dict(zip(assigned, row[width:], strict=True))
+                new_keys[key] = tuple(given.get(i, row[i]) for i in layout.keys)
+            else:
+                new_keys[key] = key
+        return old, new_keys
+
+    def _run(self, write: Write) -> Any:
+        """Send the caller's statement as it is; read it to the end."""
+        shown = write.rendered.shown
+        cursor = run(
+            write.database,
+            shown,
+            write.rendered.values,
+            shown=shown,
+            secrets=write.secrets,
+        )
+        if cursor.description is None:
+            return cursor
+        return Rows(cursor, cursor.fetchall(), len(cursor.description))
+
+    def _by_keys(
+        self, database: Any, layout: Layout, keys: Iterable[tuple[Any, ...]]
+    ) -> dict[Any, Row]:
+        """Read rows by primary key, or by rowid where the model has none."""
+        if layout.keys:
+            names = [layout.columns[i] for i in layout.keys]
+            return {
+                layout.key_values(row): row
+                for row in self._lookup(database, layout, names, keys)
+            }
+        columns = ["rowid"]
+        rows = self._lookup(database, layout, columns, keys, extra=", rowid")
+        return {(row[-1],): row[:-1] for row in rows}
+
+    def _lookup(
+        self,
+        database: Any,
+        layout: Layout,
+        names: Sequence[str],
+        keys: Iterable[tuple[Any, ...]],
+        *,
+        extra: str = "",
+    ) -> list[Row]:
+        """Read the rows whose named columns have the given values."""
+        select = f"SELECT {', '.join(layout.columns)}{extra} FROM {layout.table_sql}"
+        wanted = list(dict.fromkeys(k for k in keys if None not in k))
+        if len(wanted) == 1:
+            where = " AND ".join(f"{name} = ?" for name in names)
+            found = quiet(database, f"{select} WHERE {where}", wanted[0])
+            return list(found.fetchall())
+        if len(names) == 1 and wanted and _plain([k[0] for k in wanted]):
+            sql = f"{select} WHERE {names[0]} IN (SELECT value FROM json_each(?))"
+            values = json.dumps([k[0] for k in wanted])
+            return list(quiet(database, sql, (values,)).fetchall())
+        rows: list[Row] = []
+        size = _PARAMETERS // len(names)
+        marks = f"({', '.join('?' * len(names))})"
+        for i in range(0, len(wanted), size):
+            chunk = wanted[i : i + size]
+            sql = (
+                f"{select} WHERE ({', '.join(names)}) IN "
+                f"(VALUES {', '.join([marks] * len(chunk))})"
+            )
+            flat = [value for key in chunk for value in key]
+            rows += quiet(database, sql, flat).fetchall()
+        return rows
+
+    # -- INSERT, upsert, REPLACE: RETURNING, and a dry run where rows may go ---------
+
+    def _insert(self, write: Write) -> Captured:
+        if write.before is not None:
+            rows = dry_run(
+                write.database, self._returning(write), write.rendered.values
+            )
+            write.before([(None, row) for row in self._complete(write, rows)])
+        cursor, rows = self._run_returning(write)
+        return Captured(cursor, [(None, row) for row in rows])
+
+    def _upsert(self, write: Write) -> Captured:
+        layout = write.layout
+        tried = self._complete(
+            write,
+            dry_run(write.database, self._returning(write), write.rendered.values),
+        )
+        target = target_positions(write.query, layout) or layout.keys
+        names = [layout.columns[i] for i in target]
+        rows = (
+            self._lookup(
+                write.database,
+                layout,
+                names,
+                [tuple(row[i] for i in target) for row in tried],
+            )
+            if names
+            else []
+        )
+        held = {tuple(row[i] for i in target): row for row in rows}
+
+        def paired(found: Iterable[Row]) -> list[Pair]:
+            last = {
+                tuple(row[i] for i in target) or (place,): row
+                for place, row in enumerate(found)
+            }
+            return [(held.get(key), row) for key, row in last.items()]
+
+        if write.before is not None:
+            write.before(paired(tried))
+        cursor, kept = self._run_returning(write)
+        return Captured(cursor, paired(kept))
+
+    def _replace(self, write: Write) -> Captured:
+        layout, database = write.layout, write.database
+        tried = self._complete(
+            write, dry_run(database, self._returning(write), write.rendered.values)
+        )
+        candidates: dict[Any, Row] = {}
+        for unique in self._unique_sets(database, layout):
+            names = [layout.columns[i] for i in unique]
+            values = [tuple(row[i] for i in unique) for row in tried]
+            for row in self._lookup(database, layout, names, values):
+                candidates[layout.key_values(row) or tuple(row)] = row
+        if write.before is not None:
+            pushed: list[Pair] = [(row, None) for row in candidates.values()]
+            write.before(pushed + [(None, row) for row in tried])
+        cursor, kept = self._run_returning(write)
+        there = self._by_keys(database, layout, candidates) if layout.keys else {}
+        new_keys = {layout.key_values(row) for row in kept}
+        gone = [
+            row
+            for key, row in candidates.items()
+            if key in new_keys or key not in there
+        ]
+        last = {layout.key_values(row) or i: row for i, row in enumerate(kept)}
+        pairs: list[Pair] = [(row, None) for row in gone]
+        return Captured(cursor, pairs + [(None, row) for row in last.values()])
+
+    def _unique_sets(self, database: Any, layout: Layout) -> list[tuple[int, ...]]:
+        """Return the positions of each set of columns that must be unique."""
+        meta: Any = layout.model._meta
+        position = {f.column_name: i for i, f in enumerate(layout.fields)}
+        schema = f"{quoted(meta.schema)}." if meta.schema else ""
+        sets = [layout.keys] if layout.keys else []
+        listed = quiet(
+            database, f"PRAGMA {schema}index_list({quoted(meta.table_name)})"
+        ).fetchall()
+        for _, index, unique, *_ in listed:
+            if unique:
+                columns = quiet(
+                    database, f"PRAGMA {schema}index_info({quoted(index)})"
+                ).fetchall()
+                names = [name for _, _, name in columns]
+                if all(name in position for name in names):
+                    sets.append(tuple(position[name] for name in names))
+        return list(dict.fromkeys(sets))
+
+    def _returning(self, write: Write) -> str:
+        sql, _ = write.rendered.returning(", ".join(write.layout.columns))
+        return sql
+
+    def _complete(self, write: Write, rows: Sequence[Row]) -> list[Row]:
+        width = len(write.layout.columns)
+        return [row[len(row) - width :] for row in rows]
+
+    def _run_returning(self, write: Write) -> tuple[Any, list[Row]]:
+        cursor = run(
+            write.database,
+            self._returning(write),
+            write.rendered.values,
+            shown=write.rendered.shown,
+            secrets=write.secrets,
+        )
+        rows = cursor.fetchall()
+        own = len(cursor.description) - len(write.layout.columns)
+        return Rows(cursor, rows, own), self._complete(write, rows)
+
+    # -- rows of our own ------------------------------------------------------------
+
+    def insert_rows(
+        self,
+        database: Any,
+        table: str,
+        shared: dict[str, Any],
+        varying: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+    ) -> None:
+        """Insert rows that share most columns, with one prepared statement."""
+        names = ", ".join(quoted(name) for name in (*varying, *shared))
+        marks = ", ".join("?" * (len(varying) + len(shared)))
+        sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"
+        constant = tuple(shared.values())
+        if len(rows) == 1:
+            quiet(database, sql, (*rows[0], *constant))
+        else:
+            quiet_many(database, sql, [(*row, *constant) for row in rows])
+
+
+def _plain(values: Sequence[Any]) -> bool:
+    """Tell whether JSON carries the values unchanged."""
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return True
+    return kinds == {str} and not any("\x00" in value for value in values)
+

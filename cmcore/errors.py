@@ -1,0 +1,269 @@
+"""Every exception of cmcore, one tree under `CmcoreError`.
+
+The data is on attributes, the text is in the class, and each text ends with what to
+do next. Errors pickle and copy. None of them ever holds a secret: `value` is None
+where the field is a secret or masked one.
+"""
+
+from typing import Any
+
+import peewee
+
+
+class CmcoreError(Exception):
+    """The base of every error of cmcore, which is never raised itself."""
+
+
+class ConfigurationError(CmcoreError):
+    """Something is set up wrongly; the text says what and how to set it right."""
+
+
+class UnboundModelError(ConfigurationError, peewee.InterfaceError):
+    """A model is used before it has a database."""
+
+    def __init__(self, model: str = "This model") -> None:
+        """Take the name of the model."""
+        super().__init__(model)
+        self.model = model
+
+    def __str__(self) -> str:
+        """Say which model, and how to bind it."""
+        return (
+            f"{self.model} has no database. Call cmcore.connect(url), or "
+            "cmcore.init(database) with a database of your own, before using it."
+        )
+
+
+class PluginError(ConfigurationError):
+    """A plugin cannot be registered, or broke a rule that all plugins share."""
+
+
+class UnreachableDatabaseError(ConfigurationError, peewee.OperationalError):
+    """A database cannot be opened: a server that is down, a file that is not ours."""
+
+
+class DatabaseLockedError(CmcoreError, peewee.OperationalError):
+    """Somebody else kept the database locked for longer than we may wait."""
+
+    def __init__(self, table: str | None = None) -> None:
+        """Take the name of the table that was being written or read."""
+        super().__init__(table)
+        self.table = table
+
+    def __str__(self) -> str:
+        """Say what was locked, and what helps."""
+        where = f" while using table {self.table!r}" if self.table else ""
+        return (
+            f"The database is locked by another connection{where}; nothing was "
+            "changed. Try again, make the other transaction shorter, or wait longer: "
+            'cmcore.connect(url, timeout=30). A transaction that reads before it '
+            'writes should begin with db.atomic("IMMEDIATE").'
+        )
+
+
+class Veto(CmcoreError):  # noqa: N818 - a verb of the plugin author, not a fault
+    """A plugin refuses a change; raise it in a `cmcore_before_…` hook.
+
+    Args:
+        reason: A sentence for the person whose change is refused.
+    """
+
+    def __init__(self, reason: str = "A plugin refused the change.") -> None:
+        """Take the reason."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+class NaiveDatetimeError(CmcoreError, ValueError):
+    """A datetime without a time zone was given to a field that stores moments."""
+
+    def __init__(self, field: str = "", value: Any = None) -> None:
+        """Take the field's name, as `table.column`, and the value."""
+        super().__init__(field, value)
+        self.field = field
+        self.value = value
+
+    def __str__(self) -> str:
+        """Name the field and the cure."""
+        return (
+            f"{self.field}: the datetime {self.value!s} has no time zone. Give an "
+            "aware one, for example datetime.now(timezone.utc)."
+        )
+
+
+class ConstraintError(CmcoreError, peewee.IntegrityError):
+    """A rule of the database refused a row.
+
+    Attributes:
+        table: The table's name, always known.
+        column: The column's name, where it can be told.
+        constraint: The constraint's name, where the engine tells it.
+        value: The refused value, where it can be told and is not a secret.
+        orig: The driver's error, as on peewee's own errors; None where its text may
+            hold a secret, and after pickling.
+    """
+
+    orig: BaseException | None = None
+
+    def __init__(
+        self,
+        *,
+        table: str = "",
+        column: str | None = None,
+        constraint: str | None = None,
+        value: Any = None,
+        detail: str = "",
+    ) -> None:
+        """Take what is known; `detail` is a sentence about the rule."""
+        super().__init__(table, column, constraint)
+        self.args = ()  # pickle and copy restore the attributes instead
+        self.table = table
+        self.column = column
+        self.constraint = constraint
+        self.value = value
+        self.detail = detail
+
+    def __reduce__(self) -> Any:
+        """Pickle and copy the attributes; drivers' errors do not travel."""
+        return type(self), (), {**vars(self), "orig": None}
+
+    problem = "breaks a rule of the table"
+    cure = "Correct the value and try again."
+
+    def __str__(self) -> str:
+        """Say where, what, by which rule, and what to do."""
+        where = f"{self.table}.{self.column}" if self.column else self.table
+        shown = "" if self.value is None else f" {_shortened(self.value)}"
+        rule = f" (constraint {self.constraint})" if self.constraint else ""
+        detail = f" {self.detail}" if self.detail else ""
+        return f"{where}: the value{shown} {self.problem}{rule}.{detail} {self.cure}"
+
+
+class InvalidValueError(ConstraintError):
+    """A value breaks a CHECK rule, or NULL was given where a value is needed."""
+
+    problem = "is not valid"
+
+
+class TooLongError(InvalidValueError, peewee.DataError):
+    """A text is longer than its column."""
+
+    problem = "is too long"
+    cure = "Shorten it and try again."
+
+
+class DuplicateError(ConstraintError):
+    """A unique value is taken already.
+
+    Attributes:
+        fields: The names of the columns whose values must be unique together.
+        key: The primary key of the row that holds the value, where it can be read
+            without a further savepoint; else None.
+    """
+
+    problem = "is taken already"
+    cure = "Choose another one, or update the row that holds it."
+
+    def __init__(
+        self, *, fields: tuple[str, ...] = (), key: Any = None, **known: Any
+    ) -> None:
+        """Take the unique columns and the holder's key."""
+        super().__init__(**known)
+        self.fields = fields
+        self.key = key
+
+    def __str__(self) -> str:
+        """Add who holds the value."""
+        held = "" if self.key is None else f" The row with the key {self.key!s} has it."
+        return super().__str__() + held
+
+
+class MissingReferenceError(ConstraintError):
+    """A foreign key names a row that does not exist."""
+
+    problem = "refers to a row that does not exist"
+    cure = "Create that row first, or name one that exists."
+
+
+class StillReferencedError(ConstraintError):
+    """A row cannot go, because other rows refer to it."""
+
+    cure = "Delete or change the rows that refer to it first."
+
+    def __str__(self) -> str:
+        """Say which table refers to the row, where it is known."""
+        rule = f" (constraint {self.constraint})" if self.constraint else ""
+        detail = f" {self.detail}" if self.detail else ""
+        return (
+            f"{self.table}: the row cannot be removed or renamed, because other rows "
+            f"refer to it{rule}.{detail} {self.cure}"
+        )
+
+
+class AppendOnlyError(CmcoreError):
+    """Audit entries can be added, not changed or removed."""
+
+    def __init__(self, operation: str = "change") -> None:
+        """Take the verb that was tried."""
+        super().__init__(operation)
+        self.operation = operation
+
+    def __str__(self) -> str:
+        """Say what to do instead."""
+        return (
+            f"audit_logs: refused to {self.operation} audit entries, the trail is "
+            "append-only. Write a correcting entry with cmcore.record() instead."
+        )
+
+
+class ProtectedRowError(CmcoreError):
+    """A row that cmcore itself needs was to be deleted, renamed, or replaced."""
+
+    def __init__(self, table: str = "", key: Any = None) -> None:
+        """Take the table and the row's primary key."""
+        super().__init__(table, key)
+        self.table = table
+        self.key = key
+
+    def __str__(self) -> str:
+        """Say why the row is protected."""
+        return (
+            f"{self.table}: the row {self.key!r} is who acted when nobody is named. "
+            "It cannot be deleted, and its id cannot change. Leave it out of the query."
+        )
+
+
+class MigrationError(CmcoreError):
+    """A migration or a rollback refuses to run; nothing was changed."""
+
+
+class OrphanRowsError(MigrationError):
+    """Rows refer to users that do not exist, so a foreign key cannot be added."""
+
+
+class PendingMigrationsError(MigrationError):
+    """The schema in the database is older than the models."""
+
+    def __init__(self, pending: tuple[str, ...] = (), what: str = "") -> None:
+        """Take the names of the scripts still to run, and what was wanted."""
+        super().__init__(pending, what)
+        self.pending = pending
+        self.what = what
+
+    def __str__(self) -> str:
+        """Name the scripts and the command."""
+        wanted = f"{self.what}: " if self.what else ""
+        scripts = f" ({', '.join(self.pending)})" if self.pending else ""
+        return (
+            f"{wanted}the database lacks migrations of cmcore{scripts}. Run "
+            "`cmcore migrate`, or call cmcore.migrate(db), and try again."
+        )
+
+
+class DataLossRefusedError(MigrationError):
+    """A rollback would lose rows."""
+
+
+def _shortened(value: Any, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"

@@ -1,0 +1,97 @@
+"""The calls of hooks, and the one place that knows what is worth calling."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cmcore.changes import Action, Change
+from cmcore.hooks.manager import plugins
+
+AUDIT = "audit"
+_VERBS = {
+    Action.CREATE: "create",
+    Action.UPDATE: "update",
+    Action.DELETE: "delete",
+    Action.PURGE: "delete",
+    Action.RESTORE: "restore",
+}
+
+
+class Listeners:
+    """Who listens, as of one generation of the plugin registry.
+
+    Attributes:
+        audited: The audit writer is there.
+        plugged: A plugin other than it implements a hook of the transaction.
+        warned: A plugin implements a `cmcore_before_…` hook.
+    """
+
+    __slots__ = ("after", "audited", "before", "generation", "plugged", "warned")
+
+    def __init__(self, generation: int) -> None:
+        """Ask pluggy once what every hook has."""
+        manager = plugins.pluggy
+        self.generation = generation
+        self.before = {v: _caller(f"cmcore_before_{v}") for v in set(_VERBS.values())}
+        self.after = {v: _caller(f"cmcore_after_{v}") for v in set(_VERBS.values())}
+        self.audited = manager.has_plugin(AUDIT)
+        self.warned = any(self.before.values())
+        others = {
+            impl.plugin_name
+            for hook in (*self.before, *self.after)
+            for stage in ("before", "after")
+            for impl in getattr(manager.hook, f"cmcore_{stage}_{hook}").get_hookimpls()
+        }
+        redactors = manager.hook.cmcore_redact.get_hookimpls()
+        self.plugged = bool(others - {AUDIT}) or bool(redactors)
+
+
+def _caller(hook: str) -> Callable[..., Any] | None:
+    caller = getattr(plugins.pluggy.hook, hook)
+    return caller if caller.get_hookimpls() else None
+
+
+_listeners: list[Listeners] = []
+
+
+def listeners() -> Listeners:
+    """Return who listens now; asked for every statement, so it is cached."""
+    if not _listeners or _listeners[0].generation != plugins.generation:
+        _ = plugins.pluggy  # the built-in plugins count as a generation
+        _listeners[:] = [Listeners(plugins.generation)]
+    return _listeners[0]
+
+
+def before(changes: Sequence[Change]) -> None:
+    """Call the before-hooks, once for each verb; what they raise goes to the caller."""
+    _call(listeners().before, changes)
+
+
+def after(changes: Sequence[Change]) -> None:
+    """Call the after-hooks, once for each verb; what they raise goes to the caller."""
+    _call(listeners().after, changes)
+
+
+def _call(
+    callers: dict[str, Callable[..., Any] | None], changes: Sequence[Change]
+) -> None:
+    if not changes:
+        return
+    verbs = dict.fromkeys(_VERBS[change.action] for change in changes)
+    for verb in verbs:
+        caller = callers[verb]
+        if caller is not None:
+            group = changes
+            if len(verbs) > 1:
+                group = [c for c in changes if _VERBS[c.action] == verb]
+            caller(changes=group)
+
+
+def redactions(change: Change) -> frozenset[str]:
+    """Return the names of the fields that plugins want masked in the audit row."""
+    answers = plugins.pluggy.hook.cmcore_redact(change=change)
+    return frozenset(name for answer in answers if answer for name in answer)
+
+
+def has_redactors() -> bool:
+    """Tell whether any plugin redacts."""
+    return bool(plugins.pluggy.hook.cmcore_redact.get_hookimpls())

@@ -1,0 +1,60 @@
+"""Every hook: its name, its arguments, when it is called, what its errors do."""
+
+from collections.abc import Iterable, Sequence
+
+from cmcore.changes import Change
+from cmcore.hooks import hookspec
+
+
+@hookspec
+def cmcore_before_create(changes: Sequence[Change]) -> None:
+    """Called in the transaction before rows are created; raise `Veto` to refuse.
+
+    Values that the database computes are absent; `key` is None where it is automatic.
+    """
+
+
+@hookspec
+def cmcore_before_update(changes: Sequence[Change]) -> None:
+    """Called in the transaction before rows are updated; raise `Veto` to refuse.
+
+    `new` lacks values that the database computes from an expression.
+    """
+
+
+@hookspec
+def cmcore_before_delete(changes: Sequence[Change]) -> None:
+    """Called in the transaction before rows are deleted; raise `Veto` to refuse."""
+
+
+@hookspec
+def cmcore_before_restore(changes: Sequence[Change]) -> None:
+    """Called in the transaction before rows are restored; raise `Veto` to refuse."""
+
+
+@hookspec
+def cmcore_after_create(changes: Sequence[Change]) -> None:
+    """Called in the transaction after rows were created; raising undoes it."""
+
+
+@hookspec
+def cmcore_after_update(changes: Sequence[Change]) -> None:
+    """Called in the transaction after rows were updated; raising undoes it."""
+
+
+@hookspec
+def cmcore_after_delete(changes: Sequence[Change]) -> None:
+    """Called in the transaction after rows were deleted; raising undoes it."""
+
+
+@hookspec
+def cmcore_after_restore(changes: Sequence[Change]) -> None:
+    """Called in the transaction after rows were restored; raising undoes it."""
+
+
+@hookspec
+def cmcore_redact(change: Change) -> Iterable[str] | None:
+    """Called before an audit row is built: return names of fields to mask, or None.
+
+    It fails closed: when it raises, the write is undone.
+    """

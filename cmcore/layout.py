@@ -1,0 +1,127 @@
+"""What capture needs to know of a model, computed once per model.
+
+The positions in `fields`, `names`, `columns` and in every captured row are the same.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import peewee
+
+from cmcore.errors import ConfigurationError
+from cmcore.fields import SecretField
+
+
+def quoted(name: str) -> str:
+    """Return an SQL identifier in double quotes, which both engines read alike."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+class Layout:
+    """The columns of one model: their names, converters, keys, masks and stamps.
+
+    Attributes:
+        table: peewee's table object; another one means that the model has changed.
+        names: Field names in the order of the columns.
+        columns: Quoted column names.
+        converters: Driver value to Python value for each column, None for as it is.
+        keys: Positions of the primary key's columns, empty without a key.
+        cache: For what higher layers compute once from a layout.
+        guard: Refuses statements on rows that cmcore itself needs, or None.
+        owned: Whether the table is one of the schema that cmcore migrates.
+        excluded: Positions that are never recorded.
+        masked: Positions whose values are recorded as a mask.
+        stamps: Fields which every write fills in by itself.
+        stamp_positions: Their positions on an update; alone they are no change.
+    """
+
+    __slots__ = (
+        "audit",
+        "cache",
+        "columns",
+        "converters",
+        "excluded",
+        "fields",
+        "guard",
+        "keys",
+        "masked",
+        "model",
+        "names",
+        "owned",
+        "positions",
+        "qualifier",
+        "stamp_positions",
+        "stamps",
+        "table",
+        "table_sql",
+    )
+
+    def __init__(self, model: type[peewee.Model]) -> None:
+        """Read the model; raises ConfigurationError for a name that is no field."""
+        meta: Any = model._meta
+        self.model = model
+        self.table = meta.table
+        self.audit: bool = meta.audit
+        self.guard: Any = meta.guard
+        self.owned: bool = meta.owned
+        self.cache: dict[str, Any] = {}
+        self.fields: tuple[Any, ...] = tuple(meta.sorted_fields)
+        self.names = tuple(field.name for field in self.fields)
+        self.columns = tuple(quoted(field.column_name) for field in self.fields)
+        self.positions = {field: i for i, field in enumerate(self.fields)}
+        self.converters = tuple(_converter(field) for field in self.fields)
+        self.keys = tuple(self.positions[key] for key in meta.get_primary_keys())
+        schema = f"{quoted(meta.schema)}." if meta.schema else ""
+        self.table_sql = schema + quoted(meta.table_name)
+        self.qualifier = quoted(meta.table_name)
+        self.excluded = self._positions_of("audit_exclude")
+        self.masked = self._positions_of("audit_mask") | {
+            i for i, field in enumerate(self.fields) if isinstance(field, SecretField)
+        }
+        self.stamps = tuple(f for f in self.fields if hasattr(f, "stamp"))
+        self.stamp_positions = frozenset(
+            self.positions[f] for f in self.stamps if not f.stamp.once
+        )
+
+    def _positions_of(self, option: str) -> frozenset[int]:
+        names = getattr(self.model._meta, option)
+        if isinstance(names, str) or any(n not in self.names for n in names):
+            unknown = names if isinstance(names, str) else set(names) - set(self.names)
+            msg = (
+                f"{self.model.__name__}.Meta.{option} names {unknown!r}, which is no "
+                f"tuple of field names of the model. Its fields are "
+                f"{', '.join(self.names)}."
+            )
+            raise ConfigurationError(msg)
+        return frozenset(self.names.index(name) for name in names)
+
+    def qualified_columns(self, qualifier: str) -> str:
+        """Return all columns, comma-separated, behind the given qualifier."""
+        return ", ".join(f"{qualifier}.{column}" for column in self.columns)
+
+    def key_values(self, row: Any) -> tuple[Any, ...]:
+        """Return the raw values of the primary key of a captured row."""
+        return tuple(row[i] for i in self.keys)
+
+    def key(self, row: Any) -> Any:
+        """Return the primary key as a Python value; a tuple where it is composite."""
+        values = tuple(self.value(i, row[i]) for i in self.keys)
+        if len(values) == 1 and not self.model._meta.composite_key:
+            return values[0]
+        return values or None
+
+    def value(self, position: int, raw: Any) -> Any:
+        """Return the Python value of a raw one."""
+        convert = self.converters[position]
+        return raw if convert is None or raw is None else convert(raw)
+
+
+def _converter(field: Any) -> Callable[[Any], Any] | None:
+    """Return how a driver's value becomes a Python value; None where it is one."""
+    source = field
+    while isinstance(source, peewee.ForeignKeyField):
+        source = source.rel_field
+    if type(source) in {peewee.Field, peewee.BareField}:
+        return None
+    convert: Callable[[Any], Any] = source.python_value
+    return convert

@@ -1,0 +1,3 @@
+"""What the stock tool has to know about this folder: the name of the history table."""
+
+MIGRATE_TABLE = "cmcore_migrations"

@@ -1,0 +1,50 @@
+"""Who acts on a database: the context's user, looked up once for each block."""
+
+from dataclasses import replace
+from typing import Any
+
+from cmcore.context import Context, current_context
+from cmcore.engines.binding import engine_of
+from cmcore.engines.execution import quiet
+from cmcore.errors import MissingReferenceError
+from cmcore.models.schema_state import schema_of
+
+SYSTEM = "system"
+"""The id of the user who acted when nobody is named."""
+
+
+def acting_context(database: Any) -> Context:
+    """Return the context of a write: its user is never None, and is known here.
+
+    Raises:
+        MissingReferenceError: The context names a user who does not exist. On a
+            database that holds only the trail, ids are taken as given.
+    """
+    context = current_context()
+    key = database if context.user_id is not None else SYSTEM
+    known = context.resolved.get(key)
+    if known is None:
+        known = context.resolved[key] = _resolved(context, database)
+    return known
+
+
+def _resolved(context: Context, database: Any) -> Context:
+    if context.user_id is None:
+        return replace(context, user_id=SYSTEM)
+    if context.user_email is not None or schema_of(database).kind == "trail":
+        return context
+    engine = engine_of(database)
+    mark = engine.placeholder if engine else "?"
+    found = quiet(
+        database,
+        f"SELECT email, role FROM users WHERE id = {mark}",  # noqa: S608 - constant
+        (context.user_id,),
+    ).fetchone()
+    if found is None:
+        raise MissingReferenceError(
+            table="audit_logs",
+            column="user_id",
+            value=context.user_id,
+            detail="cmcore.acting_as() names a user that is not in the table users.",
+        )
+    return replace(context, user_email=found[0], user_role=found[1])

@@ -1,0 +1,152 @@
+"""`Model`: a peewee model whose writes are recorded."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import peewee
+
+from cmcore.engines.binding import engine_of
+from cmcore.hooks import dispatch
+from cmcore.models.metaclass import ModelMeta
+from cmcore.models.queries import RecordedDelete, RecordedInsert, RecordedUpdate
+from cmcore.models.reads import RecordedSelect
+from cmcore.models.schema_state import require_schema
+from cmcore.models.unit import Unit
+
+
+class _KnowingInstance:
+    """A class method that tells its query which object it was called on.
+
+    `save()` calls `self.insert()` or `self.update()`: so the stamps that the database
+    gets are shown on the object too.
+    """
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        def build(data: Any = None, /, **values: Any) -> Any:
+            query = self._kind(owner, owner._normalize_data(data, values))
+            query._instance = instance
+            return query
+
+        return build
+
+
+class Model(peewee.Model, metaclass=ModelMeta, abstract=True):
+    """A `peewee.Model` without fields, whose writes are recorded row by row.
+
+    Not seen: `execute_sql`, `Model.raw`, `truncate_table`, a write used as a common
+    table expression, virtual tables, and what the database's own ON DELETE actions or
+    triggers change.
+
+    Options of `class Meta`, beside peewee's: `audit` (False stops audit rows, not
+    hooks), `audit_exclude` (names of fields that are never recorded), `audit_mask`
+    (names of fields recorded as `"***"`). The last two add up over base classes.
+
+    Example:
+        class Invoice(cmcore.AuditMixin, cmcore.Model):
+            number = peewee.CharField(unique=True)
+
+            class Meta:
+                audit_mask = ("iban",)
+    """
+
+    _trail: ClassVar[Any] = None
+
+    if not TYPE_CHECKING:
+        insert = _KnowingInstance(RecordedInsert)
+        update = _KnowingInstance(RecordedUpdate)
+
+    @classmethod
+    def select(cls, *fields: Any) -> Any:
+        """Return a select; reading before `cmcore.migrate` raises a clear error."""
+        is_default = not fields
+        return RecordedSelect(
+            cls, fields or cls._meta.sorted_fields, is_default=is_default
+        )
+
+    @classmethod
+    def insert_many(cls, rows: Any, fields: Any = None) -> Any:
+        """Return an insert of many rows: dicts, or tuples with `fields`."""
+        return RecordedInsert(cls, insert=rows, columns=fields)
+
+    @classmethod
+    def insert_from(cls, query: Any, fields: Any) -> Any:
+        """Return an INSERT … SELECT."""
+        columns = [getattr(cls, f) if isinstance(f, str) else f for f in fields]
+        return RecordedInsert(cls, insert=query, columns=columns)
+
+    @peewee.classmethod_only
+    def delete(cls) -> Any:  # noqa: N805 - peewee's own decorator
+        """Return a delete."""
+        return RecordedDelete(cls)
+
+    @classmethod
+    def bulk_create(cls, model_list: Any, batch_size: int | None = None) -> None:
+        """Insert many objects, all of them or none."""
+        with _whole(cls):
+            super().bulk_create(model_list, batch_size)
+
+    @classmethod
+    def bulk_update(
+        cls, model_list: Any, fields: Any, batch_size: int | None = None
+    ) -> int:
+        """Update fields of many objects, of all of them or none."""
+        with _whole(cls):
+            count: int = super().bulk_update(model_list, fields, batch_size)
+        return count
+
+    def delete_instance(
+        self, recursive: bool = False, delete_nullable: bool = False
+    ) -> int:
+        """Delete the row, and with `recursive` those that depend on it, or nothing."""
+        if not recursive:
+            return int(super().delete_instance(recursive, delete_nullable))
+        with _whole(type(self)):
+            return int(super().delete_instance(recursive, delete_nullable))
+
+    def history(self) -> Any:
+        """Return the entries of this row since it was created, newest first.
+
+        A chainable select of `AuditLog`, also after the row is gone.
+        """
+        return Model._trail.history_of(self)
+
+    @classmethod
+    def use_trail(cls, audit_log: type[peewee.Model]) -> None:
+        """Name the model that holds the trail; it builds on this class."""
+        Model._trail = audit_log
+
+    @classmethod
+    def create_table(cls, safe: bool = True, **options: Any) -> None:
+        """Create the table; one that refers to users needs the migrations first."""
+        meta: Any = cls._meta
+        for field in meta.refs:
+            own = hasattr(field, "named_index") and field.rel_model is not cls
+            if own and not field.rel_model.table_exists():
+                require_schema(meta.database, meta.table_name)
+        super().create_table(safe, **options)
+
+
+class _whole:  # noqa: N801 - reads as a clause: with _whole(Model)
+    """Makes one call that sends several statements one unit."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._unit: Unit | None = None
+
+    def __enter__(self) -> None:
+        meta = self._model._meta
+        database = meta.database
+        if isinstance(database, peewee.Proxy):
+            database = database.obj
+        engine = engine_of(database)
+        listening = dispatch.listeners()
+        recorded = listening.plugged or (meta.audit and listening.audited)
+        if engine is not None and recorded:
+            self._unit = Unit(database, engine, meta.layout, savepoint=True)
+            self._unit.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        if self._unit is not None:
+            self._unit.__exit__(*error)

@@ -1,0 +1,66 @@
+"""Rows that cmcore itself needs: what may not be done to them, on any path."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import peewee
+
+from cmcore.changes import Action, Change
+from cmcore.engines.execution import quiet
+from cmcore.errors import AppendOnlyError, ProtectedRowError
+
+
+class AppendOnly:
+    """Entries of the trail can be added, and nothing else."""
+
+    def before(self, query: Any, database: Any) -> None:  # noqa: ARG002
+        """Raise `AppendOnlyError` for any statement that could touch an entry."""
+        if isinstance(query, peewee.Update):
+            raise AppendOnlyError("update")
+        if isinstance(query, peewee.Delete):
+            raise AppendOnlyError("purge")
+        conflict = query._on_conflict
+        if conflict is not None and (conflict._action or "").upper() != "IGNORE":
+            raise AppendOnlyError("replace")
+
+    def after(self, changes: Sequence[Change]) -> None:
+        """Do nothing: what may not happen was refused before."""
+
+
+class ProtectedRow:
+    """One row that cannot be deleted, and whose key cannot change."""
+
+    def __init__(self, key: str) -> None:
+        """Take its primary key."""
+        self._key = key
+
+    def before(self, query: Any, database: Any) -> None:
+        """Raise `ProtectedRowError` for a delete or a new key that would hit the row.
+
+        It looks before the statement, so that a foreign key does not answer first.
+        """
+        key = query.model._meta.primary_key
+        renames = isinstance(query, peewee.Update) and key in query._update
+        if renames or isinstance(query, peewee.Delete):
+            sources = (query.model, *(getattr(query, "_from", None) or ()))
+            hit = peewee.ModelSelect(query.model, (key,)).from_(*sources)
+            hit = hit.where(key == self._key)
+            if query._where is not None:
+                hit = hit.where(query._where)
+            if query._cte_list:
+                hit = hit.with_cte(*query._cte_list)
+            sql, params = database.get_sql_context().sql(hit).query()
+            if quiet(database, sql, params).fetchone() is not None:
+                self._refuse(query.model)
+
+    def after(self, changes: Sequence[Change]) -> None:
+        """Raise where the row went all the same, as by a REPLACE or an upsert."""
+        for change in changes:
+            if change.key == self._key and (
+                change.action in {Action.DELETE, Action.PURGE}
+                or (change.action is Action.UPDATE and "id" in (change.new or {}))
+            ):
+                self._refuse(change.model)
+
+    def _refuse(self, model: type[peewee.Model]) -> None:
+        raise ProtectedRowError(model._meta.table_name, self._key)

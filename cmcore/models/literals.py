@@ -1,0 +1,89 @@
+"""What is known of a write from the call itself, before the database sees it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import peewee
+
+from cmcore.layout import Layout
+
+Known = dict[Any, Any]
+"""Field to Python value, for the values that are no expressions."""
+
+
+def inserted_rows(query: Any, layout: Layout) -> list[Known]:
+    """Return what an INSERT says of each row; empty for INSERT … SELECT."""
+    insert = query._insert
+    if isinstance(insert, peewee.SelectQuery | peewee.SQL) or insert is None:
+        return []
+    if isinstance(insert, Mapping):
+        return [_by_field(insert, layout)]
+    if not isinstance(insert, list | tuple):
+        return []
+    columns = query._columns or query.get_default_columns()
+    return [
+        _by_field(row, layout)
+        if isinstance(row, Mapping)
+        else _by_field(zip(columns, row, strict=False), layout)
+        for row in insert
+    ]
+
+
+def assigned(query: Any, layout: Layout) -> Known:
+    """Return what an UPDATE assigns, or an upsert's update, without expressions."""
+    if isinstance(query, peewee.Insert):
+        conflict = query._on_conflict
+        return _by_field((conflict and conflict._update) or {}, layout)
+    return _by_field(getattr(query, "_update", None) or {}, layout)
+
+
+def known_rows(query: Any, layout: Layout) -> list[Known]:
+    """Return every set of values that a write names."""
+    rows = inserted_rows(query, layout) if isinstance(query, peewee.Insert) else []
+    given = assigned(query, layout)
+    return [*rows, given] if given else rows
+
+
+def secrets(query: Any, layout: Layout) -> list[Any]:
+    """Return the parameters that no log may show, in the driver's form."""
+    hidden = layout.masked | layout.excluded
+    if not hidden:
+        return []
+    fields = [layout.fields[i] for i in hidden]
+    return [
+        field.db_value(row[field])
+        for row in known_rows(query, layout)
+        for field in fields
+        if row.get(field) is not None
+    ]
+
+
+def field_of(key: Any, layout: Layout) -> Any:
+    """Return the field that a key of a row stands for: a field, or one of its names."""
+    if isinstance(key, str):
+        return layout.model._meta.combined.get(key)
+    return key if isinstance(key, peewee.Field) else None
+
+
+def _by_field(
+    pairs: Mapping[Any, Any] | Iterable[tuple[Any, Any]], layout: Layout
+) -> Known:
+    items = pairs.items() if isinstance(pairs, Mapping) else pairs
+    known: Known = {}
+    for key, value in items:
+        field = field_of(key, layout)
+        if field is None or _is_expression(value):
+            continue
+        known[field] = value
+    return known
+
+
+def _is_expression(value: Any) -> bool:
+    return isinstance(value, peewee.Node) and not isinstance(value, peewee.Model)
+
+
+def python_value(field: Any, value: Any) -> Any:
+    """Return what a read would give for a value that is to be written."""
+    if isinstance(value, peewee.Model):
+        value = getattr(value, field.rel_field.name)
+    return value if value is None else field.python_value(field.db_value(value))

@@ -1,0 +1,196 @@
+"""How a model class of cmcore comes to be: mixin fields, Meta options, its database."""
+
+import copy
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+import peewee
+
+from cmcore.errors import UnboundModelError
+from cmcore.layout import Layout
+
+_OPTIONS = ("audit_exclude", "audit_mask")
+
+
+class Metadata(peewee.Metadata):
+    """What peewee keeps about a model, with the layout that capture works from."""
+
+    audit: bool = True
+    audit_exclude: tuple[str, ...] = ()
+    audit_mask: tuple[str, ...] = ()
+    guard: Any = None
+    owned: bool = False
+    follows_default: bool = False
+    _layout: Layout | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """Return the model's layout, computed anew after a field was added.
+
+        Raises:
+            ConfigurationError: A name in `audit_exclude` or `audit_mask` is no field.
+        """
+        layout = self._layout
+        if layout is None or layout.table is not self.table:
+            layout = self._layout = Layout(self.model)
+        return layout
+
+    def add_ref(self, field: Any) -> None:
+        """Keep references to the acting user out of what deletion follows."""
+        super().add_ref(field)
+        if hasattr(field, "named_index"):
+            field.rel_model._meta.backrefs.pop(field, None)
+
+    def remove_ref(self, field: Any) -> None:
+        """Undo `add_ref`."""
+        field.rel_model._meta.backrefs[field] = self.model
+        super().remove_ref(field)
+
+    def fields_to_index(self) -> list[Any]:
+        """Add the indexes that fields of the mixins ask for by name."""
+        indexes: list[Any] = super().fields_to_index()
+        for field in self.sorted_fields:
+            partial = getattr(field, "named_index", None)
+            if partial is not None:
+                index = peewee.ModelIndex(
+                    self.model, (field,), name=f"idx_{self.table_name}_{field.column_name}"
+                )
+                indexes.append(index.where(field.is_null(False)) if partial else index)
+        return indexes
+
+
+class UnboundDatabase(peewee.DatabaseProxy):
+    """Stands where a model's database will be; any use of it says how to bind."""
+
+    __slots__ = ("_Model", "_callbacks", "_model_name", "obj")
+
+    def __init__(self, model_name: str) -> None:
+        """Take the name for the error's text."""
+        self._model_name = model_name
+        super().__init__()
+
+    def __getattr__(self, attr: str) -> Any:
+        """Raise, since nothing is here."""
+        raise UnboundModelError(self._model_name)
+
+    def __enter__(self) -> Any:
+        """Raise, since nothing is here."""
+        raise UnboundModelError(self._model_name)
+
+
+class Binding:
+    """The database of all models that have none of their own."""
+
+    def __init__(self) -> None:
+        """Begin unbound."""
+        self.database: peewee.Database | None = None
+        self._followers: weakref.WeakSet[type[peewee.Model]] = weakref.WeakSet()
+
+    def follow(self, model: type[peewee.Model]) -> None:
+        """Bind the model now, if there is a database, and with every later one."""
+        self._followers.add(model)
+        model._meta.follows_default = True
+        model._meta.set_database(self.database or UnboundDatabase(model.__name__))
+
+    def follows(self, model: type[peewee.Model]) -> bool:
+        """Tell whether the model has no database of its own."""
+        return model in self._followers
+
+    def bind(self, database: peewee.Database | None) -> None:
+        """Bind every follower which was not bound elsewhere in the meantime."""
+        previous, self.database = self.database, database
+        for model in list(self._followers):
+            current = model._meta.database
+            if current is previous or isinstance(current, UnboundDatabase):
+                self.follow(model)
+
+
+binding = Binding()
+
+
+class ModelMeta(peewee.ModelBase):
+    """Makes model classes; `abstract=True` keeps one unprocessed, as peewee.Model is.
+
+    An abstract class has no `_meta`, so peewee inherits nothing from it: mixins may
+    stand anywhere among the bases without taking a database or a key away.
+    """
+
+    def __new__(
+        cls,
+        name: str,
+        bases: tuple[type, ...],
+        attrs: dict[str, Any],
+        *,
+        abstract: bool = False,
+    ) -> Any:
+        """Collect mixin fields and Meta options, then let peewee do its work."""
+        if abstract:
+            return type.__new__(cls, name, bases, attrs)
+        parents = [base for base in bases if hasattr(base, "_meta")]
+        for field_name, field in _mixin_fields(bases):
+            attrs.setdefault(field_name, field)
+        options = _meta_options(attrs.get("Meta"), parents)
+        attrs["Meta"] = type("Meta", (), options)
+        model = super().__new__(cls, name, bases, attrs)
+        if _has_no_own_database(options, parents):
+            binding.follow(model)
+        return model
+
+    def __init__(
+        cls,
+        name: str,
+        bases: tuple[type, ...],
+        attrs: dict[str, Any],
+        *,
+        abstract: bool = False,  # noqa: ARG002 - consumed by __new__
+    ) -> None:
+        """Swallow the class keyword."""
+        super().__init__(name, bases, attrs)
+
+
+def _mixin_fields(bases: Iterable[type]) -> Iterable[tuple[str, peewee.Field]]:
+    """Yield copies of the fields of abstract bases, to stand behind the model's own."""
+    for base in bases:
+        if hasattr(base, "_meta"):
+            continue
+        for mixin in reversed(base.__mro__):
+            for name, field in vars(mixin).items():
+                if isinstance(field, peewee.Field):
+                    twin = copy.deepcopy(field)
+                    peewee.Field._field_counter += 1  # noqa: SLF001
+                    twin._order = peewee.Field._field_counter  # noqa: SLF001
+                    twin._sort_key = (2, twin._order)  # noqa: SLF001
+                    yield name, twin
+
+
+def _meta_options(meta: type | None, parents: list[Any]) -> dict[str, Any]:
+    own = {k: v for k, v in vars(meta).items() if k[:1] != "_"} if meta else {}
+    for option in _OPTIONS:
+        inherited = [
+            n for parent in parents for n in getattr(parent._meta, option, ())
+        ]
+        own[option] = tuple(dict.fromkeys([*inherited, *own.get(option, ())]))
+    own.setdefault("audit", all(getattr(p._meta, "audit", True) for p in parents))
+    metadata = own.get("model_metadata_class") or next(
+        (p._meta.model_metadata_class for p in parents if _names_metadata(p)), Metadata
+    )
+    if not issubclass(metadata, Metadata):
+        metadata = type(metadata.__name__, (Metadata, metadata), {})
+    own["model_metadata_class"] = metadata
+    return own
+
+
+def _names_metadata(parent: Any) -> bool:
+    return hasattr(parent._meta, "model_metadata_class")
+
+
+def _has_no_own_database(options: dict[str, Any], parents: list[Any]) -> bool:
+    if "database" in options:
+        return options["database"] is None
+    if not parents:
+        return True
+    first = parents[0]
+    return binding.follows(first) or (
+        first._meta.database is None and not isinstance(first, ModelMeta)
+    )

@@ -1,0 +1,182 @@
+"""The door: the three write queries through which every ORM write passes.
+
+A statement is stamped, rendered once, and executed as a unit with everything that
+hangs on it: its rows before and after become changes, and hooks see them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import peewee
+
+from cmcore.engines.binding import engine_of
+from cmcore.engines.capture import Captured, Write, conflict_update
+from cmcore.engines.statement import Renderable, render
+from cmcore.hooks import dispatch
+from cmcore.keys import now
+from cmcore.layout import Layout
+from cmcore.models.actors import acting_context
+from cmcore.models.failures import translated
+from cmcore.models.literals import assigned, inserted_rows, secrets
+from cmcore.models.recorder import Recorder
+from cmcore.models.schema_state import require_schema
+from cmcore.models.stamps import stamped
+from cmcore.models.unit import Unit
+
+
+class Recorded(Renderable):
+    """What the three queries share.
+
+    Attributes:
+        _instance: The object whose `save()` made the query, or None.
+    """
+
+    _instance: Any = None
+    model: Any
+
+    def _execute(self, database: Any) -> Any:
+        """Execute, and record what is to be recorded."""
+        if isinstance(database, peewee.Proxy):
+            database = database.obj or database
+        layout = self.model._meta.layout
+        with translated(self, database, layout):
+            engine = engine_of(database)
+            listening = dispatch.listeners()
+            if engine is None or hasattr(self.model._meta, "extension_module"):
+                return super()._execute(database)  # type: ignore[misc]
+            recorded = (
+                listening.plugged
+                or (layout.audit and listening.audited)
+                or layout.guard is not None
+            )
+            if not recorded and not layout.stamps:
+                return super()._execute(database)  # type: ignore[misc]
+            savepoint = listening.plugged or layout.guard is not None
+            if layout.owned or (layout.audit and listening.audited):
+                require_schema(database, layout.model._meta.table_name)
+            with Unit(database, engine, layout, savepoint=savepoint):
+                if layout.guard is not None:
+                    layout.guard.before(self, database)
+                if not recorded and self._instance is None:
+                    return self._execute_stamped(database, layout)
+                return self._execute_recorded(database, engine, layout)
+
+    def _execute_stamped(self, database: Any, layout: Layout) -> Any:
+        context = acting_context(database)
+        query = stamped(self, layout, now(), context.user_id)
+        result = super(Recorded, query)._execute(database)
+        self._cursor_wrapper = query._cursor_wrapper
+        return result
+
+    def _execute_recorded(self, database: Any, engine: Any, layout: Layout) -> Any:
+        context = acting_context(database)
+        at = now()
+        query = self._prepared(database)
+        if layout.stamps:
+            query = stamped(query, layout, at, context.user_id)
+        recorder = Recorder(database, layout, context, at, assigned(query, layout))
+        try:
+            rendered = render(query, database)
+        except peewee.Insert.DefaultValuesException:
+            return None
+        write = Write(
+            database=database,
+            query=query,
+            layout=layout,
+            rendered=rendered,
+            before=self._announcing(query, layout, recorder),
+            secrets=secrets(query, layout),
+        )
+        captured: Captured = engine.capture(write)
+        changes = recorder.changes(captured.pairs)
+        if layout.guard is not None:
+            layout.guard.after(changes)
+        dispatch.after(changes)
+        if self._instance is not None:
+            _refresh(self._instance, layout, captured)
+        return self._finished(query, database, captured.cursor)
+
+    def _prepared(self, database: Any) -> Any:
+        """Return a query whose data can be read more than once."""
+        return self
+
+    def _announcing(self, query: Any, layout: Layout, recorder: Recorder) -> Any:
+        """Return what the engine calls before the statement; None without listeners."""
+        if not dispatch.listeners().warned:
+            return None
+        return recorder.announce
+
+    def _finished(self, query: Any, database: Any, cursor: Any) -> Any:
+        """Return what peewee would return."""
+        if not query._returning:
+            return query.handle_result(database, cursor)
+        wrapper = self._cursor_wrapper = query._get_cursor_wrapper(cursor)
+        return query.handle_result(database, wrapper)
+
+
+class RecordedUpdate(Recorded, peewee.ModelUpdate):
+    """`Model.update()`."""
+
+
+class RecordedDelete(Recorded, peewee.ModelDelete):
+    """`Model.delete()`."""
+
+
+class RecordedInsert(Recorded, peewee.ModelInsert):
+    """`Model.insert()` and its kin."""
+
+    _stamps: Mapping[Any, Any] = {}  # noqa: RUF012 - never changed in place
+
+    def get_default_data(self) -> Any:
+        """Add the stamps to the defaults of the fields."""
+        defaults = super().get_default_data()
+        return {**defaults, **self._stamps} if self._stamps else defaults
+
+    def _prepared(self, database: Any) -> Any:
+        """Do what peewee's `Insert._execute` does first; read generators once."""
+        query = self.clone()
+        if query._as_rowcount:
+            if not query._return_cursor:
+                query._returning = None
+        elif query._returning is None and database.returning_clause:
+            returning = query._pk_returning()
+            if returning:
+                query._returning = returning
+                query._row_type = peewee.ROW.TUPLE
+        insert = query._insert
+        if not isinstance(
+            insert, Mapping | list | tuple | peewee.SelectQuery | peewee.SQL
+        ):
+            query._insert = list(insert or ())
+        return query
+
+    def _announcing(self, query: Any, layout: Layout, recorder: Recorder) -> Any:
+        """Announce plain inserts from the call; others after a trial in the engine."""
+        if not dispatch.listeners().warned:
+            return None
+        is_plain = query._query_type != peewee.Insert.QUERY
+        replaces = (getattr(query._on_conflict, "_action", "") or "").upper()
+        if is_plain and not conflict_update(query) and replaces != "REPLACE":
+            defaults = query.get_default_data()
+            rows = inserted_rows(query, layout)
+            recorder.announce_inserts([_completed(row, defaults) for row in rows])
+            return None
+        return recorder.announce
+
+
+def _completed(row: dict[Any, Any], defaults: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Add the constant defaults; those that are computed are not known yet."""
+    constant = {f: v for f, v in defaults.items() if not callable(v)}
+    return {**constant, **row}
+
+
+def _refresh(instance: Any, layout: Layout, captured: Captured) -> None:
+    """Show the stamps that the database now has on the object that was saved."""
+    for _, new in captured.pairs:
+        if new is None:
+            continue
+        key = layout.key(new)
+        if instance._pk in {None, key}:
+            for field in layout.stamps:
+                raw = new[layout.positions[field]]
+                instance.__data__[field.name] = field.python_value(raw)

@@ -1,0 +1,39 @@
+"""Whether a database has the schema that the models expect, asked once for each."""
+
+import weakref
+from typing import Any
+
+import peewee
+
+from cmcore.errors import PendingMigrationsError
+from cmcore.schema.history import SchemaState, inspect
+
+_known: weakref.WeakKeyDictionary[Any, tuple[Any, SchemaState]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def schema_of(database: Any) -> SchemaState:
+    """Return the state of the schema; a complete one is remembered."""
+    if isinstance(database, peewee.Proxy):
+        database = database.obj
+    name = database.database
+    known = _known.get(database)
+    if known is not None and known[0] == name:
+        return known[1]
+    state = inspect(database)
+    if state.kind != "none" and not state.pending:
+        _known[database] = (name, state)
+    return state
+
+
+def forget_schema(database: Any) -> None:
+    """Ask again at the next use: a migration or a rollback has run."""
+    _known.pop(database, None)
+
+
+def require_schema(database: Any, what: str) -> None:
+    """Raise `PendingMigrationsError` unless the schema is the one of the models."""
+    state = schema_of(database)
+    if state.kind == "none" or state.pending:
+        raise PendingMigrationsError(tuple(state.pending), what)

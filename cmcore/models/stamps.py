@@ -1,0 +1,177 @@
+"""Who and when, added to a write by the door: on creation, and on each real change.
+
+An update moves `updated_at` and `updated_by` only in rows that it really changes: the
+database itself decides, by IS DISTINCT FROM.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import peewee
+
+from cmcore.engines.comparison import is_distinct_from
+from cmcore.layout import Layout
+from cmcore.models.literals import field_of
+
+
+def stamped(query: Any, layout: Layout, at: datetime, user_id: str | None) -> Any:
+    """Return the query with the stamps of its model added."""
+    values = {f: at if f.stamp.kind == "time" else user_id for f in layout.stamps}
+    twin = query.clone()
+    if isinstance(query, peewee.Update):
+        again = _later(values)
+        if query._instance is None:
+            given = {field_of(key, layout) for key in query._update}
+            again = {f: v for f, v in again.items() if f not in given}
+        twin._update = _moved(query._update, again, layout)
+    elif isinstance(query, peewee.Insert):
+        _stamp_insert(twin, layout, values)
+        if twin._on_conflict is not None:
+            _stamp_conflict(twin, layout, _later(values))
+    return twin
+
+
+def _later(values: dict[Any, Any]) -> dict[Any, Any]:
+    return {f: v for f, v in values.items() if not f.stamp.once}
+
+
+def _moved(
+    update: Mapping[Any, Any], stamps: dict[Any, Any], layout: Layout
+) -> dict[Any, Any]:
+    """Return the assignments with stamps that move only if another one changes."""
+    kept = {k: v for k, v in update.items() if field_of(k, layout) not in stamps}
+    compared = [
+        (field_of(key, layout), value)
+        for key, value in kept.items()
+        if not hasattr(field_of(key, layout), "stamp")
+    ]
+    if compared:
+        for field, value in stamps.items():
+            kept[field] = IfChanged(compared, field, value, layout)
+    return kept
+
+
+class IfChanged(peewee.Node):
+    """`CASE WHEN a column gets another value THEN the stamp ELSE the column END`."""
+
+    def __init__(
+        self,
+        compared: list[tuple[Any, Any]],
+        field: Any,
+        stamp: Any,
+        layout: Layout,
+    ) -> None:
+        """Take what is assigned to which field, and the stamp's field and value."""
+        self._compared = compared
+        self._field = field
+        self._stamp = stamp
+        self._layout = layout
+
+    def __sql__(self, ctx: Any) -> Any:
+        """Render with qualified columns, since the statement may have other sources."""
+        ctx.literal("CASE WHEN ")
+        for i, (field, value) in enumerate(self._compared):
+            ctx.literal(" OR " if i else "")
+            self._column(ctx, field)
+            is_distinct_from(ctx, field, _as_node(field, value))
+        ctx.literal(" THEN ").sql(self._field.to_value(self._stamp)).literal(" ELSE ")
+        self._column(ctx, self._field)
+        return ctx.literal(" END")
+
+    def _column(self, ctx: Any, field: Any) -> None:
+        column = self._layout.columns[self._layout.positions[field]]
+        ctx.literal(f"{self._layout.qualifier}.{column}")
+
+
+def _as_node(field: Any, value: Any) -> peewee.Node:
+    """Return what is assigned, as it would be rendered behind SET."""
+    if not isinstance(value, peewee.Node) or isinstance(value, peewee.Model):
+        value = field.to_value(value)
+    node: peewee.Node = value
+    return node if isinstance(node, peewee.Value) else peewee.qualify_names(node)
+
+
+def _stamp_insert(twin: Any, layout: Layout, stamps: dict[Any, Any]) -> None:
+    insert = twin._insert
+    if isinstance(insert, peewee.SelectQuery | peewee.SQL):
+        given = {field_of(column, layout) for column in twin._columns or ()}
+        missing = {f: v for f, v in stamps.items() if f not in given}
+        if twin._columns and missing:
+            twin._columns = [*twin._columns, *missing]
+            twin._insert = Widened(insert, missing)
+        return
+    twin._stamps = stamps
+    if isinstance(insert, Mapping):
+        twin._insert = _without_nulls(insert, stamps, layout)
+    elif insert is not None:
+        columns = twin._columns or twin.get_default_columns()
+        at = {i: f for i, c in enumerate(columns) if (f := field_of(c, layout)) in stamps}
+        twin._insert = [
+            _without_nulls(row, stamps, layout)
+            if isinstance(row, Mapping)
+            else [
+                stamps[at[i]] if value is None and i in at else value
+                for i, value in enumerate(row)
+            ]
+            for row in insert
+        ]
+
+
+def _without_nulls(
+    row: Mapping[Any, Any], stamps: dict[Any, Any], layout: Layout
+) -> dict[Any, Any]:
+    """Leave out stamps that are given as None, so that the default fills them in."""
+    return {
+        key: value
+        for key, value in row.items()
+        if value is not None or field_of(key, layout) not in stamps
+    }
+
+
+class Widened(peewee.SQL):
+    """A query with constant columns behind its own, for INSERT … SELECT."""
+
+    def __init__(self, query: Any, constants: dict[Any, Any]) -> None:
+        """Take the caller's query, and the fields with their values."""
+        super().__init__("")
+        self._query = query
+        self._constants = constants
+
+    def __sql__(self, ctx: Any) -> Any:
+        """Render the caller's query as a sub-select."""
+        ctx.literal("SELECT cm_rows.*")
+        for field, value in self._constants.items():
+            ctx.literal(", ").sql(field.to_value(value))
+        return ctx.literal(" FROM (").sql(self._query).literal(") AS cm_rows")
+
+
+def _stamp_conflict(twin: Any, layout: Layout, stamps: dict[Any, Any]) -> None:
+    conflict = twin._on_conflict
+    if not (conflict._update or conflict._preserve):
+        return
+    conflict = twin._on_conflict = conflict.clone()
+    fields = [(c, field_of(c, layout)) for c in conflict._preserve or ()]
+    conflict._preserve = tuple(c for c, field in fields if field not in stamps)
+    update = dict(conflict._update or {})
+    given = {field_of(key, layout) for key in update}
+    compared = [
+        (field, value)
+        for key, value in update.items()
+        if (field := field_of(key, layout)) is not None and not hasattr(field, "stamp")
+    ]
+    compared += [
+        (field, _excluded(field))
+        for _, field in fields
+        if field is not None and not hasattr(field, "stamp")
+    ]
+    for field, value in stamps.items():
+        if compared and field not in given:
+            update[field] = IfChanged(compared, field, value, layout)
+    conflict._update = update
+
+
+def _excluded(field: Any) -> peewee.Node:
+    return peewee.NodeList(
+        (peewee.SQL("EXCLUDED"), peewee.Entity(field.column_name)), glue="."
+    )

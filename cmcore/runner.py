@@ -1,0 +1,187 @@
+"""Run the packaged scripts in the application's own process.
+
+The stock runner does the work, with two of its habits left out. It keeps the history
+model in one class for all runners of a process; here every call has a class of its own.
+And before it runs a script it replays all earlier ones with a peewee that is patched
+for the whole process, in which other threads would lose their writes; the scripts do
+not need that.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import peewee
+from peewee_migrate.migrator import Migrator
+from peewee_migrate.models import MigrateHistory
+from peewee_migrate.router import Router
+
+from cmcore.engines.binding import engine_of
+from cmcore.engines.catalog import table_exists
+from cmcore.engines.introspection import is_in_memory
+from cmcore.errors import MigrationError
+from cmcore.schema import history
+from cmcore.schema.guard import begin_locked
+
+__all__ = ["migrate", "pending", "rollback"]
+
+
+def migrate(
+    db: peewee.Database, target: str | None = None, *, trail_only: bool = False
+) -> list[str]:
+    """Run the packaged scripts that are still pending, each in its own transaction.
+
+    Several processes may do so at once: each script runs once, and every process
+    returns when all of them have run. A script that fails changes nothing; those before
+    it stay.
+
+    Args:
+        db: The database; connected for the length of the call if it is not.
+        target: The name of the last script to run; all of them by default.
+        trail_only: Only the trail, for a database with users of its own.
+
+    Returns:
+        The names of the scripts that this call ran.
+
+    Raises:
+        MigrationError: No such target, a schema of the other kind, a script that
+            refuses, or a transaction that is open.
+        DatabaseLockedError: Somebody else is writing, and did not finish in time.
+    """
+    db = _unwrapped(db)
+    with _connected(db):
+        _refuse_other_kind(db, trail_only=trail_only)
+        packaged = history.scripts(trail_only=trail_only)
+        wanted = packaged[: _position(packaged, target) + 1]
+        router = _Router(db, trail_only=trail_only)
+        done: list[str] = []
+        while todo := [n for n in wanted if n not in router.applied]:
+            if router.run_next(todo[0]):
+                done.append(todo[0])
+        return done
+
+
+def rollback(db: peewee.Database, count: int = 1) -> list[str]:
+    """Roll the last scripts back, each in its own transaction.
+
+    Args:
+        db: The database; connected for the length of the call if it is not.
+        count: How many of them.
+
+    Returns:
+        The names of the scripts in the order of rolling back.
+
+    Raises:
+        MigrationError: There are not as many, one that refuses, or a transaction that
+            is open. Those rolled back before it stay so.
+        DataLossRefusedError: Rows would be lost.
+    """
+    db = _unwrapped(db)
+    with _connected(db):
+        trail_only = bool(history.applied(db, history.TRAIL_HISTORY))
+        router = _Router(db, trail_only=trail_only)
+        names = router.applied[::-1][: max(count, 0)]
+        unknown = set(names) - set(history.scripts(trail_only=trail_only))
+        if not 1 <= count <= len(names) or unknown:
+            msg = (
+                f"Cannot roll back {count} script(s): the database has seen "
+                f"{', '.join(router.applied) or 'none'}"
+                + (f", and {', '.join(unknown)} is not packaged" if unknown else "")
+                + ". Nothing was changed."
+            )
+            raise MigrationError(msg)
+        for name in names:
+            router.run_one(name, Migrator(db), fake=False, downgrade=True)
+        return names
+
+
+def pending(db: peewee.Database) -> list[str]:
+    """Return the names of the scripts still to run; changes nothing."""
+    db = _unwrapped(db)
+    with _connected(db, in_transaction=True):
+        return list(history.inspect(db).pending)
+
+
+class _Router(Router):  # type: ignore[misc]
+    """The stock runner, bound to one of cmcore's folders."""
+
+    def __init__(self, db: peewee.Database, *, trail_only: bool) -> None:
+        self._log = history.TRAIL_HISTORY if trail_only else history.FULL_HISTORY
+        super().__init__(
+            db,
+            migrate_dir=history.migrations_path(trail_only=trail_only),
+            migrate_table=self._log,
+        )
+
+    @cached_property
+    def model(self) -> Any:
+        """A history model of this runner alone, with its table."""
+        options = {"database": self.database, "table_name": self._log}
+        meta = type("Meta", (), options)
+        return type("History", (MigrateHistory,), {"Meta": meta})
+
+    def _create_history(self) -> None:
+        """Make the table, which the guard will look at, once for all processes."""
+        if not table_exists(self.database, self._log):
+            with begin_locked(self.database):
+                self.model.create_table(safe=True)
+
+    @property
+    def applied(self) -> list[str]:
+        """The names of the scripts that have run, in their order."""
+        return history.applied(self.database, self._log)
+
+    def run_next(self, name: str) -> bool:
+        """Run one script; False if another process was faster."""
+        self._create_history()
+        try:
+            self.run_one(name, Migrator(self.database), fake=False)
+        except MigrationError:
+            if name not in self.applied:
+                raise
+            return False
+        return True
+
+
+def _unwrapped(db: Any) -> peewee.Database:
+    database: peewee.Database = db.obj if isinstance(db, peewee.Proxy) else db
+    return database
+
+
+@contextlib.contextmanager
+def _connected(db: peewee.Database, *, in_transaction: bool = False) -> Iterator[None]:
+    opened = db.connect(reuse_if_open=True)
+    try:
+        engine = engine_of(db)
+        if not in_transaction and engine is not None and engine.in_transaction(db):
+            msg = (
+                "Migrations need transactions of their own, and one is open. Call this "
+                "outside db.atomic() and `with db:`; nothing was changed."
+            )
+            raise MigrationError(msg)
+        yield
+    finally:
+        if opened and not is_in_memory(db):
+            db.close()
+
+
+def _position(packaged: list[str], target: str | None) -> int:
+    if target is None:
+        return len(packaged) - 1
+    if target not in packaged:
+        msg = f"There is no script {target!r}. The scripts are {', '.join(packaged)}."
+        raise MigrationError(msg)
+    return packaged.index(target)
+
+
+def _refuse_other_kind(db: peewee.Database, *, trail_only: bool) -> None:
+    other = history.FULL_HISTORY if trail_only else history.TRAIL_HISTORY
+    if history.applied(db, other):
+        found = (
+            "all tables of cmcore, so call migrate without trail_only"
+            if trail_only
+            else "the trail only, so call migrate with trail_only=True"
+        )
+        msg = f"This database has {found}. Nothing was changed."
+        raise MigrationError(msg)

@@ -1,0 +1,273 @@
+"""Make, change and drop tables, each in the way of its engine.
+
+Every function runs inside the transaction of a script that `guard` has prepared. One
+that refuses raises `MigrationError`, and the runner's transaction undoes the rest.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import peewee
+
+from cmcore.engines.catalog import (
+    is_sqlite,
+    references_to,
+    rows,
+    table_exists,
+    taken_names,
+)
+from cmcore.engines.ddl import literal, words
+from cmcore.engines.introspection import run
+from cmcore.errors import DataLossRefusedError, MigrationError
+from cmcore.layout import quoted
+from cmcore.schema.columns import Column
+from cmcore.schema.rebuild import rebuild
+
+ALLOW_DATA_LOSS = "CMCORE_ALLOW_DATA_LOSS"
+
+
+def may_lose_data() -> bool:
+    """Tell whether whoever runs the script agreed to lose rows."""
+    return os.environ.get(ALLOW_DATA_LOSS) == "1"
+
+
+def names(columns: Iterable[str]) -> str:
+    """Return quoted identifiers, comma-separated."""
+    return ", ".join(map(quoted, columns))
+
+
+class NewTable(NamedTuple):
+    """A table to be created; without rowids where `has_rowid` is false.
+
+    Writing a table without rowids leaves SQLite's last_insert_rowid alone.
+    """
+
+    name: str
+    columns: Sequence[Column]
+    comment: str
+    has_rowid: bool
+
+
+class NewIndex(NamedTuple):
+    """An index to be created, partial if there is a condition."""
+
+    name: str
+    table: str
+    columns: Sequence[str]
+    is_unique: bool
+    where: str | None
+
+
+def create_table(
+    db: peewee.Database, table: NewTable, constraints: Mapping[str, str]
+) -> None:
+    """Create a table, unless there is something of its name.
+
+    SQLite keeps the comment in the text of the definition.
+    """
+    _refuse_taken(db, table.name, f"{table.name}_pkey")
+    if not is_sqlite(db) and _encoding(db) == "SQL_ASCII":
+        msg = (
+            "This PostgreSQL database has the encoding SQL_ASCII, in which lengths "
+            "count bytes instead of characters. Use a database with UTF8."
+        )
+        raise MigrationError(msg)
+    all_constraints = {**foreign_keys(table.name, table.columns), **constraints}
+    lines = [column.sql(sqlite=is_sqlite(db)) for column in table.columns]
+    lines += [
+        f"CONSTRAINT {quoted(name)} {definition}"
+        for name, definition in all_constraints.items()
+    ]
+    head, body = f"CREATE TABLE {quoted(table.name)} (", ",\n  ".join(lines)
+    if is_sqlite(db):
+        tail = "" if table.has_rowid else " WITHOUT ROWID"
+        run(db, f"{head}\n  /* {table.comment} */\n  {body}){tail}")
+        return
+    run(db, f"{head}\n  {body})")
+    run(db, f"COMMENT ON TABLE {quoted(table.name)} IS {literal(table.comment)}")
+
+
+def _encoding(db: peewee.Database) -> str:
+    return str(rows(db, "SHOW server_encoding")[0][0])
+
+
+def _refuse_taken(db: peewee.Database, *wanted: str) -> None:
+    taken = taken_names(db, *wanted)
+    if taken:
+        msg = (
+            f"the database has {', '.join(taken)} already, and cmcore did not make it. "
+            "Rename it, or keep only the trail in this database: "
+            "cmcore.migrate(db, trail_only=True)."
+        )
+        raise MigrationError(msg)
+
+
+def foreign_keys(table: str, columns: Iterable[Column]) -> dict[str, str]:
+    """Return names and definitions of the foreign keys that the columns have."""
+    return {
+        column.constraint_name(table): column.foreign_key
+        for column in columns
+        if column.on_delete
+    }
+
+
+def create_index(db: peewee.Database, index: NewIndex) -> None:
+    """Create an index, unless there is something of its name."""
+    _refuse_taken(db, index.name)
+    kind = "UNIQUE INDEX" if index.is_unique else "INDEX"
+    where = f" WHERE {index.where}" if index.where else ""
+    target = f"{quoted(index.table)} ({names(index.columns)})"
+    run(db, f"CREATE {kind} {quoted(index.name)} ON {target}{where}")
+
+
+def drop_index(db: peewee.Database, name: str) -> None:
+    """Drop an index."""
+    run(db, f"DROP INDEX {quoted(name)}")
+
+
+def add_columns(db: peewee.Database, table: str, columns: Sequence[Column]) -> None:
+    """Add columns, with the foreign keys that they have."""
+    head = f"ALTER TABLE {quoted(table)} "
+    if is_sqlite(db):
+        # At the column, so that the column can be dropped again with its constraint.
+        for column in columns:
+            constraint = (
+                f" CONSTRAINT {quoted(column.constraint_name(table))}"
+                f" {column.references}"
+                if column.on_delete
+                else ""
+            )
+            run(db, f"{head}ADD COLUMN {column.sql(sqlite=True)}{constraint}")
+        return
+    parts = [f"ADD COLUMN {column.sql(sqlite=False)}" for column in columns]
+    for name, definition in foreign_keys(table, columns).items():
+        parts.append(f"ADD CONSTRAINT {quoted(name)} {definition}")
+    run(db, head + ", ".join(parts))
+
+
+def drop_columns(db: peewee.Database, table: str, columns: Sequence[str]) -> None:
+    """Drop columns, the last one first; their indexes must be gone."""
+    for column in reversed(columns):
+        run(db, f"ALTER TABLE {quoted(table)} DROP COLUMN {quoted(column)}")
+
+
+def add_constraints(
+    db: peewee.Database, table: str, constraints: Mapping[str, str]
+) -> None:
+    """Add named constraints: on PostgreSQL in one statement, on SQLite by a rebuild."""
+    if is_sqlite(db):
+        rebuild(db, table, add=constraints)
+        return
+    parts = [f"ADD CONSTRAINT {quoted(n)} {text}" for n, text in constraints.items()]
+    run(db, f"ALTER TABLE {quoted(table)} {', '.join(parts)}")
+
+
+def drop_constraints(
+    db: peewee.Database, table: str, constraints: Sequence[str]
+) -> None:
+    """Drop named constraints."""
+    if is_sqlite(db):
+        rebuild(db, table, drop=constraints)
+        return
+    parts = [f"DROP CONSTRAINT {quoted(name)}" for name in constraints]
+    run(db, f"ALTER TABLE {quoted(table)} {', '.join(parts)}")
+
+
+def lock(db: peewee.Database, *tables: str) -> None:
+    """Keep everybody else away from tables until the script ends.
+
+    SQLite's write lock is held already.
+    """
+    if not is_sqlite(db):
+        run(db, f"LOCK TABLE {names(tables)} IN ACCESS EXCLUSIVE MODE")
+
+
+def drop_table(
+    db: peewee.Database, table: str, *, spare: str | None, parked_in: str | None
+) -> None:
+    """Drop a table, unless it has rows, or something else depends on it.
+
+    Args:
+        db: The database.
+        table: The table's name.
+        spare: The id of a row that does not count.
+        parked_in: The table where another script parked rows of this one. They count,
+            and they go as well.
+    """
+    lock(db, table)
+    _refuse_to_lose_rows(db, table, spare, parked_in)
+    _refuse_to_break(db, table)
+    views = _working_views(db)
+    try:
+        run(db, f"DROP TABLE {quoted(table)}")
+    except peewee.DatabaseError as error:
+        msg = f"{table} cannot be dropped: {str(error).strip()}"
+        raise MigrationError(msg) from error
+    broken = views - _working_views(db)
+    if broken:
+        msg = f"the view {', '.join(sorted(broken))} needs {table}. Drop it first."
+        raise MigrationError(msg)
+
+
+def _refuse_to_lose_rows(
+    db: peewee.Database, table: str, spare: str | None, parked_in: str | None
+) -> None:
+    sql = f"SELECT count(*) FROM {quoted(table)}"
+    condition = f" WHERE id <> {literal(spare)}" if spare else ""
+    count: int = rows(db, sql + condition)[0][0]
+    parked = 0
+    if parked_in and table_exists(db, parked_in):
+        where = f"FROM {quoted(parked_in)} WHERE table_name = {literal(table)}"
+        parked = rows(db, f"SELECT count(*) {where}")[0][0]
+    if (count or parked) and not may_lose_data():
+        also = f" and {parked} parked in {parked_in}" if parked else ""
+        msg = (
+            f"{table} has {count} row(s){also}, which would be lost. Save them, and "
+            f"set {ALLOW_DATA_LOSS}=1 if they may go."
+        )
+        raise DataLossRefusedError(msg)
+    if parked:
+        run(db, f"DELETE {where}")
+
+
+def _refuse_to_break(db: peewee.Database, table: str) -> None:
+    keys = [key for key in references_to(db, table) if key.table != table]
+    if keys:
+        shown = ", ".join(f"{key.table}.{key.columns[0]}" for key in keys)
+        msg = f"foreign keys refer to {table}: {shown}. Drop them first."
+        raise MigrationError(msg)
+    triggers = _triggers_elsewhere(db, table) if is_sqlite(db) else []
+    if triggers:
+        msg = f"the trigger {', '.join(triggers)} mentions {table}. Drop it first."
+        raise MigrationError(msg)
+
+
+def _triggers_elsewhere(db: peewee.Database, table: str) -> list[str]:
+    found = rows(
+        db,
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+        " AND lower(tbl_name) <> lower(?) ORDER BY name",
+        (table,),
+    )
+    return [
+        name
+        for name, sql in found
+        if any(piece.name.lower() == table.lower() for piece in words(sql))
+    ]
+
+
+def _working_views(db: peewee.Database) -> set[str]:
+    """Return the views that can be read; PostgreSQL looks after its own."""
+    if not is_sqlite(db):
+        return set()
+    views = rows(db, "SELECT name FROM sqlite_master WHERE type = 'view'")
+    return {name for (name,) in views if _can_be_read(db, name)}
+
+
+def _can_be_read(db: peewee.Database, view: str) -> bool:
+    try:
+        rows(db, f"SELECT 1 FROM {quoted(view)} LIMIT 0")
+    except peewee.DatabaseError:
+        return False
+    return True

@@ -1,0 +1,65 @@
+"""Finding entries of the trail, and giving them as plain data."""
+
+from datetime import UTC, datetime, tzinfo
+from typing import Any, NamedTuple
+
+import peewee
+
+from cmcore.models.audit_log import AuditLog
+
+
+class Search(NamedTuple):
+    """What is asked of the trail; None where everything will do.
+
+    Attributes:
+        user: A user's id, or the e-mail address that the user had at the time.
+        resource: A table, or a table and a key as `customers/0198…`.
+        action: As it is recorded, for example `update`.
+        since: The first moment that counts, aware.
+        until: The first moment that does not count any more, aware.
+        limit: How many entries at most.
+    """
+
+    user: str | None = None
+    resource: str | None = None
+    action: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int | None = None
+
+
+def find_entries(search: Search) -> "peewee.ModelSelect[AuditLog]":
+    """Return the entries for which all that is asked holds, newest first."""
+    user, resource, action, since, until, limit = search
+    query: peewee.ModelSelect[AuditLog] = AuditLog.select().order_by(
+        AuditLog.created_at.desc(), AuditLog.id.desc()
+    )
+    if user is not None:
+        by_address = AuditLog.user_email == user.lower()
+        query = query.where((AuditLog.user == user) | by_address)
+    if resource is not None:
+        table, slash, key = resource.partition("/")
+        query = query.where(AuditLog.resource_type == table)
+        query = query.where(AuditLog.resource_id == key) if slash else query
+    if action is not None:
+        query = query.where(AuditLog.action == action.lower())
+    if since is not None:
+        query = query.where(AuditLog.created_at >= since)
+    if until is not None:
+        query = query.where(AuditLog.created_at < until)
+    return query.limit(limit)
+
+
+def entry_document(entry: AuditLog, zone: tzinfo = UTC) -> dict[str, Any]:
+    """Return all columns of an entry as plain data for JSON, times in a zone."""
+    return {
+        field.column_name: _plain(entry.__data__[name], zone)
+        for name, field in AuditLog._meta.fields.items()
+        if name in entry.__data__
+    }
+
+
+def _plain(value: Any, zone: tzinfo) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(zone).isoformat()
+    return value

@@ -1,0 +1,144 @@
+"""`audit list` and `audit show`."""
+
+import json
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from click.testing import Result
+
+import cmcore
+from cmcore.models import AuditLog, Customer, User
+from tests.cli.conftest import Run
+from tests.conftest import MakeUrl, connected
+
+
+def entries(result: Result) -> list[tuple[str, str, str | None]]:
+    """Return action, table and key of each JSON line."""
+    assert result.exit_code == 0, result.output
+    documents = map(json.loads, result.stdout.splitlines())
+    return [(d["action"], d["resource_type"], d["resource_id"]) for d in documents]
+
+
+def test_audit_list_is_newest_first(run: Run, url: str) -> None:
+    """Each entry is a JSON line, the newest first."""
+    assert entries(run("audit", "list", "--json", "--database", url)) == [
+        ("data_export", "reports", None),
+        ("create", "customers", "bob"),
+        ("update", "customers", "ada"),
+        ("create", "customers", "ada"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (["--resource", "customers"], 3),
+        (["--resource", "customers/ada"], 2),
+        (["--resource", "customers/nobody"], 0),
+        (["--action", "update"], 1),
+        (["--action", "DATA_EXPORT"], 1),
+        (["--user", "system"], 4),
+        (["--user", "nobody@example.org"], 0),
+        (["--limit", "2"], 2),
+        (["--since", "2000-01-01"], 4),
+        (["--since", "9998-01-01"], 0),
+        (["--until", "2000-01-01"], 0),
+        (["--until", "9998-01-01T00:00:00+02:00"], 4),
+        (["--action", "create", "--resource", "customers/bob"], 1),
+    ],
+)
+def test_audit_list_filters(run: Run, url: str, options: list[str], count: int) -> None:
+    """Every option narrows the list, and together they all hold."""
+    result = run("audit", "list", "--json", *options, "--database", url)
+    assert len(entries(result)) == count
+
+
+def test_audit_list_finds_users_by_address(run: Run, url: str) -> None:
+    """A user's e-mail address stands for the user, in any case."""
+    with connected(url):
+        eva = User.create(
+            id="eva", email="eva@example.org", full_name="Eva", password_hash="!" * 8
+        )
+        with cmcore.acting_as(eva):
+            Customer.create(id="cleo", name="Cleo", email="cleo@example.org")
+    by_address = run(
+        "audit", "list", "--user", "EVA@example.org", "--json", "--database", url
+    )
+    by_id = run("audit", "list", "--user", "eva", "--json", "--database", url)
+    assert entries(by_address) == entries(by_id) == [("create", "customers", "cleo")]
+
+
+def test_audit_list_reads_times_in_the_zone(run: Run, url: str) -> None:
+    """--tz is the zone of the times that are given and of those that are shown."""
+    with connected(url):
+        moment = AuditLog.select().order_by(AuditLog.created_at.desc()).get().created_at
+    clock_in_tokyo = (moment + timedelta(hours=9, seconds=-60)).replace(tzinfo=None)
+    asked = ("audit", "list", "--json", "--since", clock_in_tokyo.isoformat())
+    in_tokyo = run(*asked, "--tz", "Asia/Tokyo", "--database", url)
+    assert len(entries(in_tokyo)) == 4
+    assert entries(run(*asked, "--database", url)) == []
+    shown = json.loads(in_tokyo.stdout.splitlines()[0])["created_at"]
+    assert shown == moment.astimezone(ZoneInfo("Asia/Tokyo")).isoformat()
+
+
+def test_audit_list_says_that_there_is_more(run: Run, url: str) -> None:
+    """When the limit cuts the list, stderr says so, and stdout is data alone."""
+    result = run("audit", "list", "--limit", "1", "--json", "--database", url)
+    assert len(entries(result)) == 1
+    assert "--limit" in result.stderr
+    assert run("audit", "list", "--limit", "4", "--database", url).stderr == ""
+
+
+def test_audit_list_is_plain_in_a_pipe(run: Run, url: str) -> None:
+    """Without a terminal each entry is one line, without colours or control codes."""
+    lines = run("audit", "list", "--database", url).stdout.splitlines()
+    assert len(lines) == 5
+    headings = ["Time,", "UTC", "User", "Action", "Resource", "What", "Id"]
+    assert lines[0].split() == headings
+    assert "city: - → Paris" in lines[3]
+    assert "\x1b" not in "".join(lines)
+
+
+def test_audit_show_tells_everything(run: Run, url: str) -> None:
+    """One entry: its columns, and each value before and after."""
+    listed = run("audit", "list", "--action", "update", "--json", "--database", url)
+    entry = json.loads(listed.stdout)
+    shown = run("audit", "show", entry["id"], "--database", url)
+    assert shown.exit_code == 0
+    assert "203.0.113.7" in shown.stdout
+    assert ["city", "-", "Paris"] in [
+        line.split() for line in shown.stdout.splitlines()
+    ]
+    as_json = run("audit", "show", entry["id"], "--json", "--database", url)
+    assert json.loads(as_json.stdout) == entry
+
+
+def test_control_characters_do_not_reach_the_terminal(run: Run, url: str) -> None:
+    """A value with an escape sequence is shown as text."""
+    listed = run(
+        "audit", "list", "--resource", "customers/bob", "--json", "--database", url
+    )
+    shown = run("audit", "show", json.loads(listed.stdout)["id"], "--database", url)
+    assert r"Bob \x1b[31m" in shown.stdout
+    assert "\x1b" not in shown.stdout
+
+
+def test_an_entry_that_is_not_there_ends_with_1(run: Run, url: str) -> None:
+    """The answer says how to find ids; stdout stays empty."""
+    result = run("audit", "show", "nothing", "--database", url)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "cmcore audit list" in result.stderr
+
+
+@pytest.mark.parametrize("command", [("audit", "list"), ("audit", "show", "x")])
+def test_the_trail_needs_the_schema(
+    run: Run, engine: str, make_url: MakeUrl, command: tuple[str, ...]
+) -> None:
+    """Before `migrate` the commands that read the trail end with 5 and say why."""
+    url = make_url(engine)
+    with connected(url):
+        pass
+    result = run(*command, "--database", url)
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert "cmcore migrate" in result.stderr
