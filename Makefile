@@ -4,7 +4,7 @@
 PYTHON ?= python3
 DEMO ?= demo.db
 bin := .venv/bin
-install := $(bin)/python -m pip install --quiet --disable-pip-version-check
+install := $(bin)/python -m pip install -qq --disable-pip-version-check
 
 .PHONY: demo test lint clean
 

@@ -10,28 +10,25 @@ from typing import Any
 
 import peewee
 
-from cmcore.changes import MASK, Change
-from cmcore.context import Context
+from cmcore.changes import Change
+from cmcore.context import Context, storable
+from cmcore.encodings import encode_any
 from cmcore.engines.binding import engine_of
 from cmcore.errors import InvalidValueError, MissingReferenceError, TooLongError
-from cmcore.hooks import dispatch, hookimpl
+from cmcore.entries import audit_rows
+from cmcore.hooks import hookimpl
 from cmcore.keys import new_key, now
 from cmcore.layout import Layout
 from cmcore.models.actors import acting_context
 from cmcore.models.audit_log import AuditLog
+from cmcore.models.recorder import Changes
+from cmcore.models.schema_state import require_schema
 from cmcore.models.unit import Unit, transaction_id
 from cmcore.schema.checks import rules_of
-from cmcore.values import dumps, encoder, key_text
+from cmcore.values import dumps, key_text
 
 _TABLE = "audit_logs"
 _VARYING = ("id", "action", "resource_id", "description", "old_values", "new_values")
-_WORDS = {
-    "create": "created",
-    "update": "updated",
-    "delete": "deleted",
-    "restore": "restored",
-    "purge": "purged",
-}
 
 
 @hookimpl(tryfirst=True)
@@ -59,75 +56,23 @@ def cmcore_after_restore(changes: Sequence[Change]) -> None:
 
 
 def _write(changes: Sequence[Change]) -> None:
-    first = changes[0]
-    layout: Layout = first.model._meta.layout  # type: ignore[attr-defined]
+    if not isinstance(changes, Changes):  # hooks get nothing else
+        return
+    layout, shared = changes.layout, changes.shared
     if not layout.audit:
         return
-    writer = _Writer(layout, first.context)
-    redacts = dispatch.has_redactors()
-    rows = [
-        writer.row(change, dispatch.redactions(change) if redacts else frozenset())
-        for change in changes
-    ]
-    table = first.model._meta.table_name
-    shared = _shared_columns(first.context, first.at, first.transaction_id, table)
-    _insert(first.database, shared, rows)
-
-
-class _Writer:
-    """Encodes the changes of one model."""
-
-    def __init__(self, layout: Layout, context: Context) -> None:
-        if "encoders" not in layout.cache:
-            named = zip(layout.names, layout.fields, strict=True)
-            layout.cache["encoders"] = {name: encoder(field) for name, field in named}
-        self._encoders = layout.cache["encoders"]
-        self._stamps = {layout.names[i] for i in layout.stamp_positions}
-        self._who = context.user_email or context.user_id
-        self._table = layout.model._meta.table_name
-
-    def row(self, change: Change, redacted: frozenset[str]) -> tuple[Any, ...]:
-        key = None if change.key is None else key_text(change.key)
-        action = change.action.value
-        return (
-            new_key(),
-            action,
-            key,
-            self._description(action, key, change),
-            self._json(change.old, redacted),
-            self._json(change.new, redacted),
-        )
-
-    def _description(self, action: str, key: str | None, change: Change) -> str:
-        row = self._table if key is None else f"{self._table} {key}"
-        fields = ""
-        if change.old is not None and change.new is not None:
-            told = [name for name in change.new if name not in self._stamps]
-            fields = f" ({', '.join(told)})"
-        return f"{self._who} {_WORDS[action]} {row}{fields}"
-
-    def _json(
-        self, values: Mapping[str, Any] | None, redacted: frozenset[str]
-    ) -> str | None:
-        if values is None:
-            return None
-        encoded = dict(values)
-        encoders = self._encoders
-        for name, value in values.items():
-            write = encoders[name]
-            if value is None or value is MASK:
-                continue
-            if name in redacted:
-                encoded[name] = MASK
-            elif write is not None:
-                encoded[name] = write(value)
-        return dumps(encoded)
+    context: Context = shared["context"]
+    table = layout.model._meta.table_name
+    columns = _shared_columns(context, shared["at"], shared["transaction_id"], table)
+    rows = audit_rows(changes, context.user_email or context.user_id or "")
+    _insert(shared["database"], columns, rows)
 
 
 def _shared_columns(
     context: Context, at: datetime, transaction: str, resource_type: str
 ) -> dict[str, Any]:
     extra = context.extra
+    moment = _MOMENT.db_value(at)
     return {
         "resource_type": resource_type[:100],
         "user_id": context.user_id,
@@ -141,17 +86,16 @@ def _shared_columns(
         "transaction_id": transaction,
         "extra_data": _extra_json(extra) if extra else None,
         "success": True,
-        "created_at": _MOMENT.db_value(at),
-        "updated_at": _MOMENT.db_value(at),
+        "created_at": moment,
+        "updated_at": moment,
     }
 
 
 _MOMENT: Any = AuditLog._meta.fields["created_at"]
-_ENCODE_ANY: Any = encoder(None)
 
 
 def _extra_json(extra: Mapping[str, Any]) -> str:
-    return dumps({name: _ENCODE_ANY(value) for name, value in extra.items()})
+    return dumps({storable(name): encode_any(value) for name, value in extra.items()})
 
 
 def _insert(
@@ -229,9 +173,9 @@ def record(
         MissingReferenceError: The context names a user who does not exist.
     """
     given = {
-        "action": str(action.value if isinstance(action, Enum) else action),
-        "resource_type": str(resource_type),
-        "description": str(description),
+        "action": storable(str(action.value if isinstance(action, Enum) else action)),
+        "resource_type": storable(str(resource_type)),
+        "description": storable(str(description)),
     }
     _check(given)
     database: Any = AuditLog._meta.database
@@ -242,6 +186,7 @@ def record(
     engine: Any = engine_of(database)
     identifier, at = new_key(), now()
     with Unit(database, engine, layout, savepoint=False):
+        require_schema(database, _TABLE)
         context = acting_context(database)
         merged = {**context.extra, **extra}
         shared = _shared_columns(
@@ -249,7 +194,7 @@ def record(
         )
         shared["extra_data"] = _extra_json(merged) if merged else None
         shared["success"] = bool(success)
-        shared["error_message"] = error_message
+        shared["error_message"] = error_message and storable(str(error_message))
         key = None if resource_id is None else key_text(resource_id)
         row = (identifier, given["action"], key, given["description"], None, None)
         _insert(database, shared, [row])

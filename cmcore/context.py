@@ -58,7 +58,8 @@ class _Block:
         self.cached: tuple[int, Context] | None = None
 
     def snapshot(self) -> Context:
-        if self.cached is None or self.cached[0] != _late_users.version:
+        version = _late_users.version  # before the merge: a set_user() may race with it
+        if self.cached is None or self.cached[0] != version:
             chain = [self.known]
             block = self.outer
             while block is not None:
@@ -70,7 +71,7 @@ class _Block:
                 merged.update(known)
                 extra.update(known.get("extra", ()))
             merged["extra"] = MappingProxyType(extra)
-            self.cached = (_late_users.version, Context(**merged))
+            self.cached = (version, Context(**merged))
         return self.cached[1]
 
 
@@ -285,14 +286,20 @@ def _stepwise(block: acting_as, generator: Any) -> Iterator[Any]:
 
 
 async def _async_stepwise(block: acting_as, generator: Any) -> AsyncIterator[Any]:
+    step, argument = generator.asend, None
     try:
         while True:
             try:
                 with block:
-                    produced = await generator.__anext__()
+                    produced = await step(argument)
             except StopAsyncIteration:
                 return
-            yield produced
+            try:
+                step, argument = generator.asend, (yield produced)
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # noqa: BLE001 - handed to the generator
+                step, argument = generator.athrow, error
     finally:
         with block:
             await generator.aclose()
@@ -315,9 +322,17 @@ def _user_columns(user: Any) -> dict[str, Any]:
     }
 
 
+def storable(text: str) -> str:
+    """Return a text without what PostgreSQL or UTF-8 cannot hold.
+
+    Texts of a request carry what its sender likes; they must not make a write fail.
+    """
+    return text.replace("\x00", "").encode(errors="replace").decode()
+
+
 def _checked_text(column: str, value: str) -> str:
     limit = _LENGTHS.get(column)
-    text = str(value).replace("\x00", "")
+    text = storable(str(value))
     if limit is not None and len(text) > limit:
         raise TooLongError(
             table="audit_logs",

@@ -30,6 +30,9 @@ class Layout:
         guard: Refuses statements on rows that cmcore itself needs, or None.
         owned: Whether the table is one of the schema that cmcore migrates.
         excluded: Positions that are never recorded.
+        is_virtual: Whether it is a virtual table of SQLite.
+        recorded: All other positions.
+        hides: Whether any field is masked or excluded.
         masked: Positions whose values are recorded as a mask.
         stamps: Fields which every write fills in by itself.
         stamp_positions: Their positions on an update; alone they are no change.
@@ -43,6 +46,8 @@ class Layout:
         "excluded",
         "fields",
         "guard",
+        "hides",
+        "is_virtual",
         "keys",
         "masked",
         "model",
@@ -50,6 +55,7 @@ class Layout:
         "owned",
         "positions",
         "qualifier",
+        "recorded",
         "stamp_positions",
         "stamps",
         "table",
@@ -63,6 +69,7 @@ class Layout:
         self.table = meta.table
         self.audit: bool = meta.audit
         self.guard: Any = meta.guard
+        self.is_virtual = hasattr(meta, "extension_module")
         self.owned: bool = meta.owned
         self.cache: dict[str, Any] = {}
         self.fields: tuple[Any, ...] = tuple(meta.sorted_fields)
@@ -78,6 +85,11 @@ class Layout:
         self.masked = self._positions_of("audit_mask") | {
             i for i, field in enumerate(self.fields) if isinstance(field, SecretField)
         }
+        self.hides = bool(self.masked or self.excluded)
+        self._refuse_hidden_keys()
+        self.recorded = tuple(
+            i for i in range(len(self.fields)) if i not in self.excluded
+        )
         self.stamps = tuple(f for f in self.fields if hasattr(f, "stamp"))
         self.stamp_positions = frozenset(
             self.positions[f] for f in self.stamps if not f.stamp.once
@@ -94,6 +106,17 @@ class Layout:
             )
             raise ConfigurationError(msg)
         return frozenset(self.names.index(name) for name in names)
+
+    def _refuse_hidden_keys(self) -> None:
+        """Refuse a key that nobody may see: it names its row everywhere."""
+        for i in self.keys:
+            if i in self.masked or i in self.excluded:
+                msg = (
+                    f"{self.model.__name__}.{self.names[i]} is a primary key, which "
+                    "names its row in the trail: it cannot be masked, excluded or a "
+                    "SecretField. Use a key without a meaning."
+                )
+                raise ConfigurationError(msg)
 
     def qualified_columns(self, qualifier: str) -> str:
         """Return all columns, comma-separated, behind the given qualifier."""

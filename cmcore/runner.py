@@ -21,6 +21,7 @@ from cmcore.engines.binding import engine_of
 from cmcore.engines.catalog import table_exists
 from cmcore.engines.introspection import is_in_memory
 from cmcore.errors import MigrationError
+from cmcore.models.schema_state import forget_schema
 from cmcore.schema import history
 from cmcore.schema.guard import begin_locked
 
@@ -28,7 +29,10 @@ __all__ = ["migrate", "pending", "rollback"]
 
 
 def migrate(
-    db: peewee.Database, target: str | None = None, *, trail_only: bool = False
+    db: peewee.Database | peewee.Proxy,
+    target: str | None = None,
+    *,
+    trail_only: bool = False,
 ) -> list[str]:
     """Run the packaged scripts that are still pending, each in its own transaction.
 
@@ -54,6 +58,7 @@ def migrate(
         _refuse_other_kind(db, trail_only=trail_only)
         packaged = history.scripts(trail_only=trail_only)
         wanted = packaged[: _position(packaged, target) + 1]
+        forget_schema(db)
         router = _Router(db, trail_only=trail_only)
         done: list[str] = []
         while todo := [n for n in wanted if n not in router.applied]:
@@ -62,7 +67,7 @@ def migrate(
         return done
 
 
-def rollback(db: peewee.Database, count: int = 1) -> list[str]:
+def rollback(db: peewee.Database | peewee.Proxy, count: int = 1) -> list[str]:
     """Roll the last scripts back, each in its own transaction.
 
     Args:
@@ -91,22 +96,24 @@ def rollback(db: peewee.Database, count: int = 1) -> list[str]:
                 + ". Nothing was changed."
             )
             raise MigrationError(msg)
+        forget_schema(db)
         for name in names:
             router.run_one(name, Migrator(db), fake=False, downgrade=True)
         return names
 
 
-def pending(db: peewee.Database) -> list[str]:
+def pending(db: peewee.Database | peewee.Proxy) -> list[str]:
     """Return the names of the scripts still to run; changes nothing."""
     db = _unwrapped(db)
     with _connected(db, in_transaction=True):
         return list(history.inspect(db).pending)
 
 
-class _Router(Router):  # type: ignore[misc]
+class _Router(Router):
     """The stock runner, bound to one of cmcore's folders."""
 
     def __init__(self, db: peewee.Database, *, trail_only: bool) -> None:
+        self._db = db
         self._log = history.TRAIL_HISTORY if trail_only else history.FULL_HISTORY
         super().__init__(
             db,
@@ -117,26 +124,26 @@ class _Router(Router):  # type: ignore[misc]
     @cached_property
     def model(self) -> Any:
         """A history model of this runner alone, with its table."""
-        options = {"database": self.database, "table_name": self._log}
+        options = {"database": self._db, "table_name": self._log}
         meta = type("Meta", (), options)
         return type("History", (MigrateHistory,), {"Meta": meta})
 
     def _create_history(self) -> None:
         """Make the table, which the guard will look at, once for all processes."""
-        if not table_exists(self.database, self._log):
-            with begin_locked(self.database):
+        if not table_exists(self._db, self._log):
+            with begin_locked(self._db):
                 self.model.create_table(safe=True)
 
     @property
     def applied(self) -> list[str]:
         """The names of the scripts that have run, in their order."""
-        return history.applied(self.database, self._log)
+        return history.applied(self._db, self._log)
 
     def run_next(self, name: str) -> bool:
         """Run one script; False if another process was faster."""
         self._create_history()
         try:
-            self.run_one(name, Migrator(self.database), fake=False)
+            self.run_one(name, Migrator(self._db), fake=False)
         except MigrationError:
             if name not in self.applied:
                 raise

@@ -31,9 +31,7 @@ class Search(NamedTuple):
 def find_entries(search: Search) -> "peewee.ModelSelect[AuditLog]":
     """Return the entries for which all that is asked holds, newest first."""
     user, resource, action, since, until, limit = search
-    query: peewee.ModelSelect[AuditLog] = AuditLog.select().order_by(
-        AuditLog.created_at.desc(), AuditLog.id.desc()
-    )
+    query: Any = AuditLog.trail()
     if user is not None:
         by_address = AuditLog.user_email == user.lower()
         query = query.where((AuditLog.user == user) | by_address)
@@ -47,7 +45,8 @@ def find_entries(search: Search) -> "peewee.ModelSelect[AuditLog]":
         query = query.where(AuditLog.created_at >= since)
     if until is not None:
         query = query.where(AuditLog.created_at < until)
-    return query.limit(limit)
+    found: peewee.ModelSelect[AuditLog] = query.limit(limit)
+    return found
 
 
 def entry_document(entry: AuditLog, zone: tzinfo = UTC) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def main() -> int:
         created = import_rows(rows, arguments.csv.name)
         if created:
             look_after(created)
-    show_trail({customer.id: customer.name for customer in created})
+    known = [*Customer.select(), *created]
+    show_trail({customer.id: customer.name for customer in known})
     if created:
         show_answer(created[0])
     db.close()
@@ -96,12 +97,12 @@ def import_rows(rows: list[Row], source: str) -> list[Customer]:
     created, refused = [], []
     for line, row in progress:
         try:
-            with cmcore.acting_as(None, reason=f"{source}, line {line}"):
+            with cmcore.acting_as(None, reason=f"{source}:{line}"):
                 created.append(Customer.create(**row))
         except cmcore.ConstraintError as error:
-            rule = error.constraint or type(error).__name__
+            rule = f"breaks {error.constraint}" if error.constraint else error.problem
             refused.append(
-                f"line {line}, column {error.column}: {error.value!r} breaks {rule}"
+                f"line {line}, column {error.column}: {error.value!r} {rule}"
             )
     print(f"{len(created)} customers created, {len(refused)} refused")
     for refusal in refused:
@@ -135,15 +136,15 @@ def show_trail(names: dict[str, str], count: int = 10) -> None:
     )
     for heading in ("Time, UTC", "Who", "Action"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("Customer, and what changed", "Why"):
+    for heading in ("Customer", "Why"):
         table.add_column(heading, overflow="fold")
     for entry in reversed(entries):
-        name = names.get(entry.resource_id, entry.resource_id)
+        name = names.get(entry.resource_id) or str(entry.resource_id)
         table.add_row(
             f"{entry.created_at:%H:%M:%S}",
             Text(entry.user_email),
             Text(entry.action, STYLES.get(entry.action, "")),
-            Text("\n  ".join([name, *changes(entry)])),
+            Text.assemble((name, "bold"), *(f"\n{line}" for line in changes(entry))),
             Text((entry.extra_data or {}).get("reason", "")),
         )
     console = Console(width=None if sys.stdout.isatty() else 100)

@@ -23,7 +23,7 @@ def main() -> None:
             for name in ("Eva", "Max")
         )
     with cmcore.acting_as(eva, ip_address="203.0.113.7", ticket=4711):
-        ada = Customer.create(name="Ada Lovelace", email="Ada@Example.org")
+        ada = Customer.create(id="ada", name="Ada", email="Ada@Example.org")
         cmcore.record(
             "data_export",
             resource_type="customers",

@@ -1,5 +1,7 @@
 """The stock runner on cmcore's scripts, and a look at the schema that it leaves."""
 
+# ruff: noqa: S608 - constants of this test
+
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

@@ -73,16 +73,15 @@ def test_the_import_refuses_bad_rows_one_by_one(engine: str, make_url: MakeUrl) 
         creates = AuditLog.for_model(Customer).where(AuditLog.action == "create")
         assert creates.count() == 14
         assert {entry.ip_address for entry in creates} == {"203.0.113.7"}
-        assert {entry.extra_data["reason"] for entry in creates} == {
-            "import of customers.csv"
-        }
+        reasons = {entry.extra_data["reason"] for entry in creates}
+        assert reasons == {f"customers.csv:{n}" for n in range(2, 17) if n != 10}
 
 
 def test_the_import_shows_the_trail(make_url: MakeUrl) -> None:
     """The table has the last changes, and the answer who changed what, from what."""
     lines = import_customers(CUSTOMERS, make_url("sqlite"))
     text = "\n".join(lines)
-    assert "The trail of the customers: the last 10 of 18 entries" in text
+    assert "The trail of the customers: the last 10 of 19 entries" in text
     assert re.search(r"clerk@example.org +delete +Olga Wiśniewska", text)
     answer = lines[lines.index("Who changed Ada Lovelace, when, from what to what?") :]
     assert re.fullmatch(
@@ -102,7 +101,7 @@ def test_a_second_import_refuses_every_row(engine: str, make_url: MakeUrl) -> No
     lines = import_customers(CUSTOMERS, url)
     # The customer that the first run deleted can be entered again.
     assert lines[0] == "1 customers created, 14 refused"
-    assert lines[1].startswith("  line 2, column email: 'ada@example.org' breaks ")
+    assert lines[1].startswith("  line 2, column email: 'ada@example.org' ")
     with connected(url):
         assert Customer.select().count() == before
 

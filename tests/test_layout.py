@@ -31,6 +31,7 @@ LAYERS = {
     "hooks": 2,
     "models": 3,
     "audit": 4,
+    "entries": 4,
     "database": 4,
     "migrations": 4,
     "trail_migrations": 4,

@@ -1,5 +1,7 @@
 """The six scripts under the stock runner: up, down, and what has to survive it."""
 
+# ruff: noqa: S608 - constants of this test
+
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,9 +51,9 @@ def test_the_stock_command_line_runs_and_lists_the_scripts(
     url = make_url(engine)
     pw_migrate(url, "migrate", "--name", SCRIPTS[0])
     pw_migrate(url, "migrate")
-    assert [f"- [x] {name}" for name in SCRIPTS] == pw_migrate(url, "list").split(
-        "\n"
-    )[2:-3]
+    assert [f"- [x] {name}" for name in SCRIPTS] == pw_migrate(url, "list").split("\n")[
+        2:-3
+    ]
     assert "Done: 6, Pending: 0" in pw_migrate(url, "list")
     pw_migrate(url, "rollback", "--count", "6")
     assert "Done: 0, Pending: 6" in pw_migrate(url, "list")
@@ -162,8 +164,11 @@ def _assert_application_works(db: Any) -> None:
     assert fetch(db, "SELECT what FROM log") == [("city Ulm",)]
     db.execute_sql("DELETE FROM log")
     assert ("u1", "Touched") in fetch(db, "SELECT * FROM names")
-    plan = fetch(db, "EXPLAIN QUERY PLAN SELECT id FROM customers"
-                     " WHERE lower(city) = 'ulm' AND city IS NOT NULL")
+    plan = fetch(
+        db,
+        "EXPLAIN QUERY PLAN SELECT id FROM customers"
+        " WHERE lower(city) = 'ulm' AND city IS NOT NULL",
+    )
     assert "app_index" in plan[0][-1]
     assert fetch(db, "PRAGMA integrity_check") == [("ok",)]
     assert fetch(db, "PRAGMA foreign_key_check") == []
@@ -261,6 +266,20 @@ def test_a_table_that_a_trigger_elsewhere_needs_is_not_dropped(sqlite: Any) -> N
     with pytest.raises(MigrationError, match="trigger spy mentions audit_logs"):
         rollback(sqlite)
     assert "audit_logs" in stock.tables(sqlite)
+
+
+def test_a_foreign_key_to_an_address_keeps_it_unique(db: Any) -> None:
+    """005 would take its target away, so it refuses and names the foreign key."""
+    migrate(db, 4)
+    db.execute_sql(
+        "CREATE TABLE letters (recipient VARCHAR(255) REFERENCES users (email))"
+    )
+    before = dump(db)
+    with pytest.raises(
+        MigrationError, match=r"need uq_users_email: letters\.recipient"
+    ):
+        migrate(db)
+    assert dump(db) == before
 
 
 def test_comments_can_be_read_at_every_script(db: Any) -> None:

@@ -1,8 +1,11 @@
 """What scripts do with rows that stand in their way: refuse, assign, park."""
 
+# ruff: noqa: S608 - constants of this test
+
 from collections.abc import Iterator
 from typing import Any
 
+import peewee
 import pytest
 
 from cmcore.errors import DataLossRefusedError, MigrationError, OrphanRowsError
@@ -44,7 +47,7 @@ def test_orphans_are_refused_with_count_and_ids(db: Any) -> None:
     """004 names how many, the first twenty, and the way out; it changes nothing."""
     fill_with_orphans(db)
     before = dump(db), contents(db)
-    assert [(o.constraint, o.count) for o in precheck(db) if "fk" in o.constraint] == [
+    assert [(o.constraint, o.rows) for o in precheck(db) if "fk" in o.constraint] == [
         ("fk_customers_created_by", 25),
         ("fk_customers_updated_by", 1),
     ]
@@ -79,14 +82,8 @@ def test_orphans_are_assigned_and_restored(
     monkeypatch.setenv("CMCORE_ORPHAN_USER", "system")
     for _ in range(2):
         migrate(db, 4)
-        found = fetch(
-            db, "SELECT DISTINCT created_by, updated_by FROM customers ORDER BY 1, 2"
-        )
-        assert found == [("system", None), ("u1", None), ("u1", "u1")] or found == [
-            ("system", None),
-            ("u1", "u1"),
-            ("u1", None),
-        ]
+        found = fetch(db, "SELECT DISTINCT created_by, updated_by FROM customers")
+        assert set(found) == {("system", None), ("u1", None), ("u1", "u1")}
         assert len(fetch(db, f"SELECT * FROM {ORPHANS}")) == 26
         rollback(db)
         assert (dump(db), contents(db)) == before
@@ -134,21 +131,18 @@ def test_rows_that_break_rules_are_refused(db: Any) -> None:
     migrate(db, 5)
     stock.insert_user(db, "u1")
     for name, (table, values) in BREAKERS.items():
-        INSERT[table](db, f"{name}"[:30], **{"email": f"{name}@x.org", **values}) if (
-            table != "audit_logs"
-        ) else INSERT[table](db, name[:36], **values)
+        address = {} if table == "audit_logs" else {"email": f"{name}@example.com"}
+        INSERT[table](db, name[:36], **{**address, **values})
     before = dump(db), contents(db)
     assert {offence.constraint for offence in precheck(db)} == set(BREAKERS)
     with pytest.raises(MigrationError) as caught:
         migrate(db)
     for name, (table, _) in BREAKERS.items():
-        key = name[:36] if table == "audit_logs" else name[:30]
         assert f"1 row(s) of {table} break {name} (" in str(caught.value)
-        assert repr(key) in str(caught.value)
+        assert repr(name[:36]) in str(caught.value)
     assert (dump(db), contents(db)) == before
     for table in ("audit_logs", "customers", "users"):
-        db.execute_sql(f"DELETE FROM {table} WHERE id LIKE 'ck%%'".replace(
-            "%%", "%" if stock.is_sqlite(db) else "%%"))
+        db.execute_sql(f"DELETE FROM {table} WHERE substr(id, 1, 3) = 'ck_'")
     assert precheck(db) == []
     migrate(db)
 
@@ -159,7 +153,7 @@ def test_rules_hold_afterwards(make_url: MakeUrl, engine: str, constraint: str) 
     table, values = BREAKERS[constraint]
     with stock.opened(make_url, engine, migrated=True) as db:
         stock.insert_user(db, "u1")
-        with pytest.raises(stock.peewee.IntegrityError, match=constraint):
+        with pytest.raises(peewee.IntegrityError, match=constraint):
             INSERT[table](db, "k", **values)
 
 
@@ -199,7 +193,7 @@ def fill_with_deleted_rows(db: Any) -> None:
     """Delete a user, a customer and an entry that others refer to."""
     migrate(db, 5)
     stock.fill(db)
-    stock.insert_user(db, "u3", created_by="u4x" if False else "u2")
+    stock.insert_user(db, "u3", created_by="u2")
     stock.insert_user(db, "u5", created_by="u3", updated_by="u3")
     stock.insert_customer(db, "c3", created_by="u3", updated_by="u5")
     stock.insert_customer(db, "c4", updated_by="u3")
@@ -259,6 +253,35 @@ def test_references_of_an_application_return_as_well(db: Any) -> None:
     ]
     migrate(db, 5)
     assert fetch(db, "SELECT * FROM invoices ORDER BY number") == before
+
+
+@pytest.mark.usefixtures("data_loss")
+def test_columns_of_an_application_are_parked_as_well(db: Any) -> None:
+    """Bytes, fractions and generated columns of ours come back as they were."""
+    fill_with_deleted_rows(db)
+    bytes_type = "BLOB" if stock.is_sqlite(db) else "BYTEA"
+    virtual = "VIRTUAL" if stock.is_sqlite(db) else "STORED"
+    for column in (
+        f"photo {bytes_type}",
+        "score DOUBLE PRECISION",
+        f"twice INTEGER GENERATED ALWAYS AS (length(name) * 2) {virtual}",
+    ):
+        db.execute_sql(f"ALTER TABLE customers ADD COLUMN {column}")
+    mark = "?" if stock.is_sqlite(db) else "%s"
+    db.execute_sql(
+        f"UPDATE customers SET photo = {mark}, score = {mark}",
+        (b"\x00\xff'", 0.1 + 0.2),
+    )
+    sql = "SELECT id, photo, score, twice FROM customers ORDER BY id"
+    before = [tuple(map(readable, row)) for row in fetch(db, sql)]
+    rollback(db)
+    migrate(db, 5)
+    assert [tuple(map(readable, row)) for row in fetch(db, sql)] == before
+
+
+def readable(value: Any) -> Any:
+    """Return the bytes behind the drivers' own kinds of them."""
+    return bytes(value) if isinstance(value, memoryview) else value
 
 
 @pytest.mark.usefixtures("data_loss")

@@ -43,7 +43,6 @@ class Write(NamedTuple):
     Attributes:
         before: Called with what is known of each row before the statement is kept;
             None where no plugin wants to know. It may raise, to refuse.
-        secrets: Parameters that no log line may show.
     """
 
     database: Any
@@ -51,7 +50,6 @@ class Write(NamedTuple):
     layout: Layout
     rendered: Rendered
     before: Callable[[list[Pair]], None] | None
-    secrets: Sequence[Any]
 
 
 def conflict_update(query: Any) -> bool:

@@ -4,6 +4,7 @@ The `peewee` logger and `Database.query_hooks` see the caller's statements only,
 the caller's text; the logger `cmcore.sql` shows everything that is sent.
 """
 
+import contextvars
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -17,30 +18,26 @@ logger = logging.getLogger("cmcore.sql")
 
 
 def run(
-    database: Any,
-    sql: str,
-    params: Sequence[Any],
-    *,
-    shown: str,
-    secrets: Sequence[Any] = (),
+    database: Any, sql: str, params: Sequence[Any], shown: tuple[str, Sequence[Any]]
 ) -> Any:
-    """Execute the caller's statement; `shown` and `secrets` are for the loggers."""
-    visible = params
-    if secrets and peewee.logger.isEnabledFor(logging.DEBUG):
-        visible = [MASK if _is_one_of(p, secrets) else p for p in params]
-    database._log_query(shown, visible)
-    log(sql, visible)
-    start = time.perf_counter() if database.query_hooks else None
+    """Execute the caller's statement; loggers see his own text and parameters."""
+    text, visible = shown
+    database._log_query(text, visible)
+    log(sql, params)
+    if not database.query_hooks:
+        with peewee.__exception_wrapper__:
+            cursor = database.cursor()
+            cursor.execute(sql, params or ())
+        return cursor
+    start = time.perf_counter()
     try:
         with peewee.__exception_wrapper__:
             cursor = database.cursor()
             cursor.execute(sql, params or ())
     except Exception as error:
-        if start is not None:
-            database._notify_hooks(shown, visible, start, error)
+        database._notify_hooks(text, visible, start, error)
         raise
-    if start is not None:
-        database._notify_hooks(shown, visible, start, None)
+    database._notify_hooks(text, visible, start, None)
     return cursor
 
 
@@ -60,14 +57,53 @@ def quiet_many(database: Any, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         database.cursor().executemany(sql, rows)
 
 
-def log(sql: str, params: Any) -> None:
+def log(sql: str, params: Sequence[Any]) -> None:
     """Show a statement to the logger `cmcore.sql`."""
     if logger.isEnabledFor(logging.DEBUG):
-        logger.debug("%s %s", sql, params)
+        logger.debug("%s %s", sql, _masked(params) if _hiding.get() else params)
 
 
-def _is_one_of(value: Any, secrets: Sequence[Any]) -> bool:
-    return any(type(value) is type(s) and value == s for s in secrets)
+class hidden_parameters:  # noqa: N801 - reads as a clause: with hidden_parameters()
+    """Shows `***` for every parameter in both loggers, inside the block.
+
+    For statements on a model with masked fields: their values may stand anywhere.
+    """
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        """Begin to hide."""
+        if _PeeweeFilter.instance not in peewee.logger.filters:
+            peewee.logger.addFilter(_PeeweeFilter.instance)
+        self._token = _hiding.set(True)
+
+    def __exit__(self, *_: object) -> None:
+        """Do as before."""
+        _hiding.reset(self._token)
+
+
+class _PeeweeFilter(logging.Filter):
+    """Hides parameters in the records that peewee itself makes."""
+
+    instance: "_PeeweeFilter"
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let the record through, with masks in the place of the parameters."""
+        message: Any = record.msg
+        if _hiding.get() and isinstance(message, tuple):
+            sql, params = message
+            record.msg = (sql, _masked(params))  # type: ignore[assignment]
+        return True
+
+
+_PeeweeFilter.instance = _PeeweeFilter()
+_hiding: contextvars.ContextVar[bool] = contextvars.ContextVar(
+    "cmcore_hidden_parameters", default=False
+)
+
+
+def _masked(params: Any) -> list[str]:
+    return [MASK for _ in params or ()]
 
 
 class Rows:
@@ -79,10 +115,11 @@ class Rows:
 
     def __init__(self, cursor: Any, rows: Sequence[Any], width: int) -> None:
         """Take the real cursor, its fetched rows, and how many columns are his."""
-        self.description = tuple((cursor.description or ())[:width])
+        self.description = tuple(cursor.description[:width]) if width else None
         self.rowcount = cursor.rowcount
         self.lastrowid = getattr(cursor, "lastrowid", None)
-        self._rows: Iterator[Any] = iter([tuple(row[:width]) for row in rows])
+        own = [tuple(row[:width]) for row in rows] if width else []
+        self._rows: Iterator[Any] = iter(own)
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the rows that were not fetched yet."""

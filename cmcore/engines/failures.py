@@ -10,6 +10,8 @@ class Failure(NamedTuple):
     """An error of the database, read.
 
     Attributes:
+        columns: The columns that it is about.
+        values: The value of the only one of them, as the engine writes it, if told.
         kind: "unique", "missing" (a foreign key's target), "referenced" (by another
             row), "reference" (a foreign key, either way), "null", "check", "long",
             "nul" (a U+0000), "locked" or "absent" (a table or column).
@@ -17,6 +19,7 @@ class Failure(NamedTuple):
 
     kind: str
     columns: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
     constraint: str | None = None
     other_table: str | None = None
 
@@ -31,7 +34,7 @@ _SQLSTATES = {
     "55P03": "locked",
 }
 _REFERENCES = {"23503", "23001"}
-_DETAIL_KEY = re.compile(r"Key \((.+?)\)=")
+_DETAIL_KEY = re.compile(r"Key \((.+?)\)=\((.*)\) ", re.DOTALL)
 
 _SQLITE = (
     ("unique", re.compile(r"UNIQUE constraint failed: (?P<columns>.+)")),
@@ -61,17 +64,18 @@ def _read_postgresql(original: Any, state: str) -> Failure | None:
     constraint = diag.constraint_name
     key = _DETAIL_KEY.search(diag.message_detail or "")
     columns = tuple(c.strip(' "') for c in key[1].split(",")) if key else ()
+    values = (key[2],) if key and len(columns) == 1 else ()
     if state in _REFERENCES:
         missing = (diag.message_primary or "").startswith("insert or update")
         if missing:
-            return Failure("missing", columns, constraint)
-        return Failure("referenced", (), constraint, diag.table_name)
+            return Failure("missing", columns, values, constraint)
+        return Failure("referenced", (), (), constraint, diag.table_name)
     kind = _SQLSTATES.get(state)
     if kind is None:
         return None
     if diag.column_name:
         columns = (diag.column_name,)
-    return Failure(kind, columns, constraint)
+    return Failure(kind, columns, values, constraint)
 
 
 def _read_sqlite(text: str) -> Failure | None:
@@ -82,7 +86,14 @@ def _read_sqlite(text: str) -> Failure | None:
             columns = names.get("columns") or ""
             constraint = names.get("constraint")
             if columns.startswith("index "):
-                return Failure(kind, (), columns[6:].strip("'"))
+                return Failure(kind, (), (), columns[6:].strip("'"))
             split = tuple(c.split(".")[-1] for c in columns.split(", ") if c)
-            return Failure(kind, split, constraint)
+            return Failure(kind, split, (), constraint)
     return None
+
+
+def code_of(error: BaseException) -> str:
+    """Return the SQLSTATE, or the name of the driver's class of errors."""
+    original: Any = getattr(error, "orig", None) or error
+    state = getattr(original, "pgcode", None) or getattr(original, "sqlstate", None)
+    return f"SQLSTATE {state}" if state else type(original).__name__

@@ -10,6 +10,8 @@ import peewee
 
 from cmcore.engines.ddl import words
 
+_translated: Any = vars(peewee)["__exception_wrapper__"]
+
 
 class Column(NamedTuple):
     """A column; `default` is SQL text, without the casts that PostgreSQL adds."""
@@ -81,7 +83,7 @@ def is_in_memory(db: Any) -> bool:
 def rows(db: peewee.Database, sql: str, params: Sequence[Any] = ()) -> list[Any]:
     """Read through a raw cursor; a parameter is a question mark on both engines."""
     cursor: Any = db.cursor()
-    with peewee.__exception_wrapper__:
+    with _translated:
         cursor.execute(*_for_driver(db, sql, params))
         return list(cursor.fetchall())
 
@@ -94,7 +96,7 @@ def run(db: peewee.Database, sql: str, params: Sequence[Any] = ()) -> Any:
 def run_many(db: peewee.Database, sql: str, batch: Sequence[Sequence[Any]]) -> None:
     """Execute one statement for each row of parameters."""
     cursor: Any = db.cursor()
-    with peewee.__exception_wrapper__:
+    with _translated:
         cursor.executemany(_for_driver(db, sql, (None,))[0], batch)
 
 

@@ -123,7 +123,7 @@ class Postgresql(Savepoints):
             write.before(predicted)
         captured = self.upsert_now(write)
         if write.before is not None:
-            turned = _turned_out_otherwise(write.layout, predicted, captured.pairs)
+            turned = self._turned_out_otherwise(write, predicted, captured.pairs)
             if turned:
                 write.before(turned)
         return captured
@@ -141,6 +141,21 @@ class Postgresql(Savepoints):
         return Captured(
             cursor, [(None if row[n] else row[:n], row[n + 1 :]) for row in rows]
         )
+
+    def _turned_out_otherwise(
+        self, write: Write, predicted: list[Pair], happened: list[Pair]
+    ) -> list[Pair]:
+        """Return the rows whose class is another one than the hooks were told."""
+        told = {
+            self.identity(write, new): old is None for old, new in predicted if new
+        }
+        return [
+            (old, new)
+            for old, new in happened
+            if new
+            and (key := self.identity(write, new))
+            and told.get(key) != (old is None)
+        ]
 
     def _classified(self, write: Write, tried: list[Row]) -> list[Pair]:
         held = self.held(write, tried)
@@ -193,12 +208,12 @@ class Postgresql(Savepoints):
         self, write: Write, sql: str, values: Sequence[Any], width: int
     ) -> tuple[Any, list[Row]]:
         """Execute; return the caller's cursor and the last `width` columns."""
+        rendered = write.rendered
         cursor = run(
             write.database,
             sql,
             values,
-            shown=write.rendered.shown,
-            secrets=write.secrets,
+            (rendered.shown, rendered.values),
         )
         rows = cursor.fetchall()
         own = len(cursor.description) - width
@@ -211,7 +226,7 @@ class Postgresql(Savepoints):
         database: Any,
         table: str,
         shared: dict[str, Any],
-        varying: Sequence[str],
+        varying: tuple[str, ...],
         rows: Sequence[Sequence[Any]],
     ) -> None:
         """Insert rows that share most columns, by one statement of constant text."""
@@ -251,17 +266,3 @@ def restriction(table: str, only: list[Any] | None) -> tuple[str, list[Any]]:
     if only is None:
         return "", []
     return f"{table}.ctid = ANY(%s::tid[])", [[str(place) for place in only]]
-
-
-def _turned_out_otherwise(
-    layout: Layout, predicted: list[Pair], happened: list[Pair]
-) -> list[Pair]:
-    """Return the rows of an upsert whose class is another one than hooks were told."""
-    told = {
-        layout.key_values(new): old is None for old, new in predicted if new is not None
-    }
-    return [
-        (old, new)
-        for old, new in happened
-        if new is not None and told.get(layout.key_values(new)) != (old is None)
-    ]

@@ -5,7 +5,9 @@ the write lock, and the new ones afterwards by key. This holds for ORDER BY and 
 for triggers that change the row, and needs no RETURNING.
 """
 
+import functools
 import json
+import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -123,13 +125,12 @@ class Sqlite(Savepoints):
 
     def _run(self, write: Write) -> Any:
         """Send the caller's statement as it is; read it to the end."""
-        shown = write.rendered.shown
+        shown, values = write.rendered.shown, write.rendered.values
         cursor = run(
             write.database,
             shown,
-            write.rendered.values,
-            shown=shown,
-            secrets=write.secrets,
+            values,
+            (shown, values),
         )
         if cursor.description is None:
             return cursor
@@ -186,50 +187,40 @@ class Sqlite(Savepoints):
 
     def _insert(self, write: Write) -> Captured:
         if write.before is not None:
-            rows = dry_run(
-                write.database, self._returning(write), write.rendered.values
-            )
-            write.before([(None, row) for row in self._complete(write, rows)])
+            write.before([(None, row) for row in self._tried(write)])
         cursor, rows = self._run_returning(write)
         return Captured(cursor, [(None, row) for row in rows])
 
     def _upsert(self, write: Write) -> Captured:
-        layout = write.layout
-        tried = self._complete(
-            write,
-            dry_run(write.database, self._returning(write), write.rendered.values),
-        )
+        """Try the statement once and undo it, to learn which rows it will hit."""
+        layout, database = write.layout, write.database
         target = target_positions(write.query, layout) or layout.keys
-        names = [layout.columns[i] for i in target]
-        rows = (
-            self._lookup(
-                write.database,
-                layout,
-                names,
-                [tuple(row[i] for i in target) for row in tried],
-            )
-            if names
-            else []
-        )
-        held = {tuple(row[i] for i in target): row for row in rows}
+        names = [layout.columns[i] for i in target] or ["rowid"]
+        extra = "" if target else ", rowid"
+        width = len(layout.columns)
 
-        def paired(found: Iterable[Row]) -> list[Pair]:
-            last = {
-                tuple(row[i] for i in target) or (place,): row
-                for place, row in enumerate(found)
-            }
+        def identity(row: Row) -> tuple[Any, ...]:
+            return tuple(row[i] for i in target) if target else (row[width],)
+
+        tried = self._tried(write, extra)
+        keys = [identity(row) for row in tried]
+        held = {
+            identity(row): row[:width]
+            for row in self._lookup(database, layout, names, keys, extra=extra)
+        }
+
+        def paired(found: Sequence[Row]) -> list[Pair]:
+            last = {identity(row): row[:width] for row in found}
             return [(held.get(key), row) for key, row in last.items()]
 
         if write.before is not None:
             write.before(paired(tried))
-        cursor, kept = self._run_returning(write)
+        cursor, kept = self._run_returning(write, extra)
         return Captured(cursor, paired(kept))
 
     def _replace(self, write: Write) -> Captured:
         layout, database = write.layout, write.database
-        tried = self._complete(
-            write, dry_run(database, self._returning(write), write.rendered.values)
-        )
+        tried = self._tried(write)
         candidates: dict[Any, Row] = {}
         for unique in self._unique_sets(database, layout):
             names = [layout.columns[i] for i in unique]
@@ -270,25 +261,29 @@ class Sqlite(Savepoints):
                     sets.append(tuple(position[name] for name in names))
         return list(dict.fromkeys(sets))
 
-    def _returning(self, write: Write) -> str:
-        sql, _ = write.rendered.returning(", ".join(write.layout.columns))
-        return sql
-
-    def _complete(self, write: Write, rows: Sequence[Row]) -> list[Row]:
-        width = len(write.layout.columns)
+    def _tried(self, write: Write, extra: str = "") -> list[Row]:
+        """Return the rows as an INSERT would leave them, without leaving them."""
+        sql, width = self._returning(write, extra)
+        rows = dry_run(write.database, sql, write.rendered.values)
         return [row[len(row) - width :] for row in rows]
 
-    def _run_returning(self, write: Write) -> tuple[Any, list[Row]]:
+    def _run_returning(self, write: Write, extra: str = "") -> tuple[Any, list[Row]]:
+        """Send an INSERT; return the caller's cursor and the rows as they are."""
+        sql, width = self._returning(write, extra)
         cursor = run(
             write.database,
-            self._returning(write),
+            sql,
             write.rendered.values,
-            shown=write.rendered.shown,
-            secrets=write.secrets,
+            (write.rendered.shown, write.rendered.values),
         )
         rows = cursor.fetchall()
-        own = len(cursor.description) - len(write.layout.columns)
-        return Rows(cursor, rows, own), self._complete(write, rows)
+        own = len(cursor.description) - width
+        return Rows(cursor, rows, own), [row[own:] for row in rows]
+
+    def _returning(self, write: Write, extra: str) -> tuple[str, int]:
+        columns = write.layout.columns
+        sql, _ = write.rendered.returning(", ".join(columns) + extra)
+        return sql, len(columns) + bool(extra)
 
     # -- rows of our own ------------------------------------------------------------
 
@@ -297,18 +292,29 @@ class Sqlite(Savepoints):
         database: Any,
         table: str,
         shared: dict[str, Any],
-        varying: Sequence[str],
+        varying: tuple[str, ...],
         rows: Sequence[Sequence[Any]],
     ) -> None:
         """Insert rows that share most columns, with one prepared statement."""
-        names = ", ".join(quoted(name) for name in (*varying, *shared))
-        marks = ", ".join("?" * (len(varying) + len(shared)))
-        sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"
-        constant = tuple(shared.values())
+        sql = _insert_sql(table, varying, tuple(shared))
+        constant = tuple(map(_adapted, shared.values()))
         if len(rows) == 1:
             quiet(database, sql, (*rows[0], *constant))
         else:
             quiet_many(database, sql, [(*row, *constant) for row in rows])
+
+
+def _adapted(value: Any) -> Any:
+    """Return what sqlite3 would bind, so that it need not ask for every row."""
+    conform = getattr(value, "__conform__", None)
+    return value if conform is None else conform(sqlite3.PrepareProtocol)
+
+
+@functools.cache
+def _insert_sql(table: str, varying: tuple[str, ...], shared: tuple[str, ...]) -> str:
+    names = ", ".join(quoted(name) for name in (*varying, *shared))
+    marks = ", ".join("?" * (len(varying) + len(shared)))
+    return f"INSERT INTO {table} ({names}) VALUES ({marks})"
 
 
 def _plain(values: Sequence[Any]) -> bool:

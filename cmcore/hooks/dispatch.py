@@ -1,13 +1,13 @@
 """The calls of hooks, and the one place that knows what is worth calling."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from cmcore.changes import Action, Change
 from cmcore.hooks.manager import plugins
 
 AUDIT = "audit"
-_VERBS = {
+VERBS = {
     Action.CREATE: "create",
     Action.UPDATE: "update",
     Action.DELETE: "delete",
@@ -31,8 +31,8 @@ class Listeners:
         """Ask pluggy once what every hook has."""
         manager = plugins.pluggy
         self.generation = generation
-        self.before = {v: _caller(f"cmcore_before_{v}") for v in set(_VERBS.values())}
-        self.after = {v: _caller(f"cmcore_after_{v}") for v in set(_VERBS.values())}
+        self.before = {v: _caller(f"cmcore_before_{v}") for v in set(VERBS.values())}
+        self.after = {v: _caller(f"cmcore_after_{v}") for v in set(VERBS.values())}
         self.audited = manager.has_plugin(AUDIT)
         self.warned = any(self.before.values())
         others = {
@@ -74,16 +74,28 @@ def after(changes: Sequence[Change]) -> None:
 def _call(
     callers: dict[str, Callable[..., Any] | None], changes: Sequence[Change]
 ) -> None:
-    if not changes:
+    if len(changes) == 0:
         return
-    verbs = dict.fromkeys(_VERBS[change.action] for change in changes)
-    for verb in verbs:
+    for verb, group in _by_verb(changes):
         caller = callers[verb]
         if caller is not None:
-            group = changes
-            if len(verbs) > 1:
-                group = [c for c in changes if _VERBS[c.action] == verb]
             caller(changes=group)
+
+
+def _by_verb(changes: Any) -> Iterable[tuple[str, Sequence[Change]]]:
+    """Split changes by verb; a statement's own list stays one that makes them late."""
+    entries = getattr(changes, "entries", changes)
+    verbs = {entry.action: VERBS[entry.action] for entry in entries}
+    if len(set(verbs.values())) == 1:
+        return [(verbs.popitem()[1], changes)]
+    groups = []
+    for verb in dict.fromkeys(verbs.values()):
+        actions = frozenset(a for a, v in verbs.items() if v == verb)
+        if hasattr(changes, "only"):
+            groups.append((verb, changes.only(actions)))
+        else:
+            groups.append((verb, [c for c in changes if c.action in actions]))
+    return groups
 
 
 def redactions(change: Change) -> frozenset[str]:

@@ -30,7 +30,7 @@ def rollback(
 ) -> None:
     """Drop the foreign keys, and give orphans their users of before back."""
     script = backward(migrator, NAME, fake=fake)
-    script.drop_index("idx_customers_updated_by")
-    script.drop_index("idx_customers_created_by")
+    script.drop_index("idx_customers_updated_by", "customers")
+    script.drop_index("idx_customers_created_by", "customers")
     script.drop_foreign_keys("customers", "created_by", "updated_by")
     script.restore_orphans("customers", kept_in=ORPHANS)

@@ -91,9 +91,7 @@ Customer.add_index(
 )
 for _column in ("name", "phone", "customer_type", "tax_id", "city", "country"):
     Customer.add_index(
-        Customer.index(
-            Customer._meta.columns[_column], name=f"idx_customers_{_column}"
-        )
+        Customer.index(Customer._meta.columns[_column], name=f"idx_customers_{_column}")
     )
 for _name, _columns in {
     "status_type": (Customer.status, Customer.customer_type),

@@ -6,8 +6,8 @@ from typing import Any
 import peewee
 
 from cmcore.engines.binding import engine_of
-from cmcore.engines.execution import quiet
-from cmcore.engines.failures import Failure, read_failure
+from cmcore.engines.execution import hidden_parameters, quiet
+from cmcore.engines.failures import Failure, code_of, read_failure
 from cmcore.errors import (
     CmcoreError,
     DatabaseLockedError,
@@ -35,32 +35,53 @@ class translated:  # noqa: N801 - reads as a clause: with translated(query, …)
     quote the whole row.
     """
 
-    __slots__ = ("_database", "_layout", "_query")
+    __slots__ = ("_database", "_hiding", "_layout", "_query")
 
     def __init__(self, query: Any, database: Any, layout: Layout) -> None:
         """Take the statement that may fail."""
         self._query = query
         self._database = database
         self._layout = layout
+        self._hiding = hidden_parameters() if layout.hides else None
 
     def __enter__(self) -> None:
-        """Do nothing."""
+        """Keep parameters out of the logs where the model has masked fields."""
+        if self._hiding is not None:
+            self._hiding.__enter__()
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         """Translate errors of the database; let everything else pass."""
-        if kind is None or not isinstance(error, peewee.DatabaseError | ValueError):
-            return
+        try:
+            if isinstance(error, peewee.PeeweeException | ValueError):
+                self._translate(error)
+        finally:
+            if self._hiding is not None:
+                self._hiding.__exit__()
+
+    def _translate(self, error: Exception) -> None:
         if isinstance(error, CmcoreError):
             return
         failure = read_failure(error)
-        typed = failure and _Reading(self._query, self._database, self._layout).read(
-            failure, str(error)
-        )
+        query = getattr(self._query, "_sent", None)
+        if query is None:  # `or` would ask the query for its length, and run it
+            query = self._query
+        reading = _Reading(query, self._database, self._layout)
+        typed: Any = failure and reading.read(failure, str(error))
+        if self._layout.hides:
+            raise typed or _without_words(error, self._layout) from None
         if typed is not None:
-            if self._layout.masked or self._layout.excluded:
-                raise typed from None
-            typed.orig = getattr(error, "orig", error)  # type: ignore[attr-defined]
+            typed.orig = getattr(error, "orig", error)
             raise typed from error
+
+
+def _without_words(error: Exception, layout: Layout) -> Exception:
+    """Return an error of the same class that quotes no value."""
+    text = (
+        f"{layout.model._meta.table_name}: the database refused the statement "
+        f"({code_of(error)}). Its own words are not shown, since the model has masked "
+        "fields."
+    )
+    return type(error)(text)
 
 
 class _Reading:
@@ -108,23 +129,32 @@ class _Reading:
 
     def _duplicate(self, failure: Failure) -> Exception:
         fields = [f for c in failure.columns if (f := self._field(c)) is not None]
-        key = value = None
-        column = failure.columns[0] if len(failure.columns) == 1 else None
-        for row in self._rows():
-            if fields and all(field in row for field in fields):
-                value = row[fields[0]] if len(fields) == 1 else None
-                holder = self._holder(fields, row)
-                if holder is not None:
-                    key = holder
-                    break
+        rows = [row for row in self._rows() if fields and all(f in row for f in fields)]
+        holders = ((row, self._holder(fields, row)) for row in rows)
+        row, key = next(((r, h) for r, h in holders if h is not None), (None, None))
+        value = row[fields[0]] if row else self._named(fields, failure, rows)
         return DuplicateError(
             table=self._table,
-            column=column,
+            column=failure.columns[0] if len(failure.columns) == 1 else None,
             constraint=failure.constraint,
-            value=self._shown(fields[0], value) if fields else None,
+            value=self._shown(fields[0], value) if len(fields) == 1 else None,
             fields=tuple(field.name for field in fields),
             key=key,
         )
+
+    def _named(self, fields: list[Any], failure: Failure, rows: list[Known]) -> Any:
+        """Return the value that the engine's words name, or that stands twice."""
+        if len(fields) != 1:
+            return None
+        values = [row[fields[0]] for row in rows]
+        if len(values) == 1:
+            return values[0]
+        stored = [fields[0].db_value(value) for value in values]
+        if failure.values:
+            wanted = failure.values[0]
+            pairs = zip(values, stored, strict=True)
+            return next((v for v, text in pairs if str(text) == wanted), None)
+        return next((v for i, v in enumerate(values) if stored[i] in stored[:i]), None)
 
     def _holder(self, fields: list[Any], row: Known) -> Any:
         layout, engine = self._layout, engine_of(self._database)
@@ -151,7 +181,8 @@ class _Reading:
                 table=self._table, constraint=failure.constraint, detail=detail
             )
         field = self._field(failure.columns[0]) if failure.columns else None
-        value = self._first(field, lambda v: v is not None)
+        rows = [row for row in self._rows() if row.get(field) is not None]
+        value = self._named([field], failure, rows) if field is not None else None
         known = {"table": self._table, "constraint": failure.constraint}
         return self._error(MissingReferenceError, field, value, known)
 

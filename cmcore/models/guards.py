@@ -8,6 +8,7 @@ import peewee
 from cmcore.changes import Action, Change
 from cmcore.engines.execution import quiet
 from cmcore.errors import AppendOnlyError, ProtectedRowError
+from cmcore.models.literals import assigned, inserted_rows
 
 
 class AppendOnly:
@@ -28,11 +29,17 @@ class AppendOnly:
 
 
 class ProtectedRow:
-    """One row that cannot be deleted, and whose key cannot change."""
+    """One row that cannot be deleted, and whose key cannot change.
 
-    def __init__(self, key: str) -> None:
-        """Take its primary key."""
+    Args:
+        key: Its primary key.
+        unique: The name of a unique field, through which a REPLACE may push it out.
+    """
+
+    def __init__(self, key: str, unique: str) -> None:
+        """Take its primary key, and the name of a unique field."""
         self._key = key
+        self._unique = unique
 
     def before(self, query: Any, database: Any) -> None:
         """Raise `ProtectedRowError` for a delete or a new key that would hit the row.
@@ -40,6 +47,10 @@ class ProtectedRow:
         It looks before the statement, so that a foreign key does not answer first.
         """
         key = query.model._meta.primary_key
+        if isinstance(query, peewee.Insert):
+            if query._on_conflict is not None and self._is_in_the_way(query, database):
+                self._refuse(query.model)
+            return
         renames = isinstance(query, peewee.Update) and key in query._update
         if renames or isinstance(query, peewee.Delete):
             sources = (query.model, *(getattr(query, "_from", None) or ()))
@@ -52,6 +63,21 @@ class ProtectedRow:
             sql, params = database.get_sql_context().sql(hit).query()
             if quiet(database, sql, params).fetchone() is not None:
                 self._refuse(query.model)
+
+    def _is_in_the_way(self, query: Any, database: Any) -> bool:
+        """Tell whether an upsert renames the row, or a REPLACE pushes it out."""
+        meta = query.model._meta
+        key, unique = meta.primary_key, meta.fields[self._unique]
+        rows = inserted_rows(query, meta.layout)
+        hits = any(row.get(key) == self._key for row in rows)
+        if (query._on_conflict._action or "").upper() != "REPLACE":
+            renamed = assigned(query, meta.layout).get(key, self._key)
+            return hits and renamed != self._key
+        held = peewee.ModelSelect(query.model, (unique,)).where(key == self._key)
+        sql, params = database.get_sql_context().sql(held).query()
+        value = (quiet(database, sql, params).fetchone() or (None,))[0]
+        taken = [unique.db_value(row[unique]) for row in rows if unique in row]
+        return hits or value in taken
 
     def after(self, changes: Sequence[Change]) -> None:
         """Raise where the row went all the same, as by a REPLACE or an upsert."""

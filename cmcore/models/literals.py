@@ -11,20 +11,27 @@ Known = dict[Any, Any]
 """Field to Python value, for the values that are no expressions."""
 
 
-def inserted_rows(query: Any, layout: Layout) -> list[Known]:
-    """Return what an INSERT says of each row; empty for INSERT … SELECT."""
+COMPUTED: Any = object()
+"""Stands for a value that only the database will know."""
+
+
+def inserted_rows(query: Any, layout: Layout, *, computed: Any = None) -> list[Known]:
+    """Return what an INSERT says of each row; empty for INSERT … SELECT.
+
+    Fields that are given as expressions are left out, or have the value `computed`.
+    """
     insert = query._insert
     if isinstance(insert, peewee.SelectQuery | peewee.SQL) or insert is None:
         return []
     if isinstance(insert, Mapping):
-        return [_by_field(insert, layout)]
+        return [_by_field(insert, layout, computed)]
     if not isinstance(insert, list | tuple):
         return []
     columns = query._columns or query.get_default_columns()
     return [
-        _by_field(row, layout)
+        _by_field(row, layout, computed)
         if isinstance(row, Mapping)
-        else _by_field(zip(columns, row, strict=False), layout)
+        else _by_field(zip(columns, row, strict=False), layout, computed)
         for row in insert
     ]
 
@@ -44,20 +51,6 @@ def known_rows(query: Any, layout: Layout) -> list[Known]:
     return [*rows, given] if given else rows
 
 
-def secrets(query: Any, layout: Layout) -> list[Any]:
-    """Return the parameters that no log may show, in the driver's form."""
-    hidden = layout.masked | layout.excluded
-    if not hidden:
-        return []
-    fields = [layout.fields[i] for i in hidden]
-    return [
-        field.db_value(row[field])
-        for row in known_rows(query, layout)
-        for field in fields
-        if row.get(field) is not None
-    ]
-
-
 def field_of(key: Any, layout: Layout) -> Any:
     """Return the field that a key of a row stands for: a field, or one of its names."""
     if isinstance(key, str):
@@ -66,15 +59,20 @@ def field_of(key: Any, layout: Layout) -> Any:
 
 
 def _by_field(
-    pairs: Mapping[Any, Any] | Iterable[tuple[Any, Any]], layout: Layout
+    pairs: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
+    layout: Layout,
+    computed: Any = None,
 ) -> Known:
     items = pairs.items() if isinstance(pairs, Mapping) else pairs
     known: Known = {}
     for key, value in items:
         field = field_of(key, layout)
-        if field is None or _is_expression(value):
+        if field is None:
             continue
-        known[field] = value
+        if not _is_expression(value):
+            known[field] = value
+        elif computed is not None:
+            known[field] = computed
     return known
 
 

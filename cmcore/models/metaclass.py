@@ -125,15 +125,19 @@ class ModelMeta(peewee.ModelBase):
         abstract: bool = False,
     ) -> Any:
         """Collect mixin fields and Meta options, then let peewee do its work."""
+        bases = _in_order(bases)
         if abstract:
             return type.__new__(cls, name, bases, attrs)
         parents = [base for base in bases if hasattr(base, "_meta")]
         for field_name, field in _mixin_fields(bases):
             attrs.setdefault(field_name, field)
         options = _meta_options(attrs.get("Meta"), parents)
+        follows = _has_no_own_database(options, parents)
+        if follows:
+            options["database"] = None
         attrs["Meta"] = type("Meta", (), options)
         model = super().__new__(cls, name, bases, attrs)
-        if _has_no_own_database(options, parents):
+        if follows:
             binding.follow(model)
         return model
 
@@ -147,6 +151,15 @@ class ModelMeta(peewee.ModelBase):
     ) -> None:
         """Swallow the class keyword."""
         super().__init__(name, bases, attrs)
+
+
+def _in_order(bases: tuple[type, ...]) -> tuple[type, ...]:
+    """Leave out a base from which a later one derives, so that mixins may stand last."""
+    return tuple(
+        base
+        for i, base in enumerate(bases)
+        if not any(issubclass(later, base) for later in bases[i + 1 :])
+    )
 
 
 def _mixin_fields(bases: Iterable[type]) -> Iterable[tuple[str, peewee.Field]]:

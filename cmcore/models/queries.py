@@ -4,20 +4,26 @@ A statement is stamped, rendered once, and executed as a unit with everything th
 hangs on it: its rows before and after become changes, and hooks see them.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import peewee
 
 from cmcore.engines.binding import engine_of
-from cmcore.engines.capture import Captured, Write, conflict_update
+from cmcore.engines.capture import Captured, Write
 from cmcore.engines.statement import Renderable, render
 from cmcore.hooks import dispatch
 from cmcore.keys import now
 from cmcore.layout import Layout
 from cmcore.models.actors import acting_context
 from cmcore.models.failures import translated
-from cmcore.models.literals import assigned, inserted_rows, secrets
+from cmcore.models.literals import (
+    COMPUTED,
+    assigned,
+    field_of,
+    inserted_rows,
+)
 from cmcore.models.recorder import Recorder
 from cmcore.models.schema_state import require_schema
 from cmcore.models.stamps import stamped
@@ -29,9 +35,11 @@ class Recorded(Renderable):
 
     Attributes:
         _instance: The object whose `save()` made the query, or None.
+        _sent: The query as it was executed, stamped and with its generators read.
     """
 
     _instance: Any = None
+    _sent: Any = None
     model: Any
 
     def _execute(self, database: Any) -> Any:
@@ -42,7 +50,7 @@ class Recorded(Renderable):
         with translated(self, database, layout):
             engine = engine_of(database)
             listening = dispatch.listeners()
-            if engine is None or hasattr(self.model._meta, "extension_module"):
+            if engine is None or layout.is_virtual:
                 return super()._execute(database)  # type: ignore[misc]
             recorded = (
                 listening.plugged
@@ -52,9 +60,9 @@ class Recorded(Renderable):
             if not recorded and not layout.stamps:
                 return super()._execute(database)  # type: ignore[misc]
             savepoint = listening.plugged or layout.guard is not None
-            if layout.owned or (layout.audit and listening.audited):
-                require_schema(database, layout.model._meta.table_name)
             with Unit(database, engine, layout, savepoint=savepoint):
+                if layout.owned or (layout.audit and listening.audited):
+                    require_schema(database, layout.model._meta.table_name)
                 if layout.guard is not None:
                     layout.guard.before(self, database)
                 if not recorded and self._instance is None:
@@ -74,7 +82,9 @@ class Recorded(Renderable):
         query = self._prepared(database)
         if layout.stamps:
             query = stamped(query, layout, at, context.user_id)
-        recorder = Recorder(database, layout, context, at, assigned(query, layout))
+        listening = dispatch.listeners()
+        recorder = Recorder(database, layout, context, at)
+        self._sent = query
         try:
             rendered = render(query, database)
         except peewee.Insert.DefaultValuesException:
@@ -84,8 +94,9 @@ class Recorded(Renderable):
             query=query,
             layout=layout,
             rendered=rendered,
-            before=self._announcing(query, layout, recorder),
-            secrets=secrets(query, layout),
+            before=(
+                self._announcing(query, layout, recorder) if listening.warned else None
+            ),
         )
         captured: Captured = engine.capture(write)
         changes = recorder.changes(captured.pairs)
@@ -100,10 +111,8 @@ class Recorded(Renderable):
         """Return a query whose data can be read more than once."""
         return self
 
-    def _announcing(self, query: Any, layout: Layout, recorder: Recorder) -> Any:
-        """Return what the engine calls before the statement; None without listeners."""
-        if not dispatch.listeners().warned:
-            return None
+    def _announcing(self, query: Any, layout: Layout, recorder: Recorder) -> Any:  # noqa: ARG002
+        """Return what the engine calls before the statement; None if that is done."""
         return recorder.announce
 
     def _finished(self, query: Any, database: Any, cursor: Any) -> Any:
@@ -116,6 +125,14 @@ class Recorded(Renderable):
 
 class RecordedUpdate(Recorded, peewee.ModelUpdate):
     """`Model.update()`."""
+
+    def _announcing(self, query: Any, layout: Layout, recorder: Recorder) -> Any:
+        known = assigned(query, layout)
+        named = {field_of(key, layout) for key in query._update}
+        computed = {f for f in named - set(known) if not hasattr(f, "stamp")}
+        return functools.partial(
+            recorder.announce_updates, assigned=known, is_computed=bool(computed)
+        )
 
 
 class RecordedDelete(Recorded, peewee.ModelDelete):
@@ -152,22 +169,16 @@ class RecordedInsert(Recorded, peewee.ModelInsert):
 
     def _announcing(self, query: Any, layout: Layout, recorder: Recorder) -> Any:
         """Announce plain inserts from the call; others after a trial in the engine."""
-        if not dispatch.listeners().warned:
-            return None
-        is_plain = query._query_type != peewee.Insert.QUERY
-        replaces = (getattr(query._on_conflict, "_action", "") or "").upper()
-        if is_plain and not conflict_update(query) and replaces != "REPLACE":
-            defaults = query.get_default_data()
-            rows = inserted_rows(query, layout)
-            recorder.announce_inserts([_completed(row, defaults) for row in rows])
+        if query._on_conflict is None and query._query_type != peewee.Insert.QUERY:
+            defaults = {
+                field: value
+                for field, value in query.get_default_data().items()
+                if not callable(value)  # these are not known yet
+            }
+            rows = inserted_rows(query, layout, computed=COMPUTED)
+            recorder.announce_inserts([{**defaults, **row} for row in rows])
             return None
         return recorder.announce
-
-
-def _completed(row: dict[Any, Any], defaults: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Add the constant defaults; those that are computed are not known yet."""
-    constant = {f: v for f, v in defaults.items() if not callable(v)}
-    return {**constant, **row}
 
 
 def _refresh(instance: Any, layout: Layout, captured: Captured) -> None:

@@ -5,8 +5,7 @@ from typing import Any
 
 import peewee
 
-from cmcore.engines.failures import read_failure
-from cmcore.models.failures import pending
+from cmcore.models.failures import translated
 from cmcore.models.schema_state import require_schema
 
 
@@ -30,16 +29,14 @@ class RecordedSelect(peewee.ModelSelect):
 
         return self._checked(database, counted)
 
+    @peewee.database_required
+    def exists(self, database: Any) -> Any:
+        """Return whether there is any row; it selects from this query as well."""
+        return self._checked(database, super().exists)
+
     def _checked(self, database: Any, read: Callable[[Any], Any]) -> Any:
         meta = self.model._meta
         if meta.owned:
             require_schema(database, meta.table_name)
-        try:
+        with translated(self, database, meta.layout):
             return read(database)
-        except peewee.DatabaseError as error:
-            failure = read_failure(error)
-            if failure is not None and failure.kind == "absent":
-                typed = pending(database, meta.table_name, str(error))
-                if typed is not None:
-                    raise typed from error
-            raise

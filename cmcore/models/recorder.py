@@ -3,15 +3,84 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple, overload
 
 from cmcore.changes import MASK, Action, Change, equal
 from cmcore.context import Context
 from cmcore.engines.capture import Pair, Row
 from cmcore.hooks import dispatch
 from cmcore.layout import Layout
-from cmcore.models.literals import Known, python_value
+from cmcore.models.literals import COMPUTED, Known, python_value
 from cmcore.models.unit import transaction_id
+
+
+class Entry(NamedTuple):
+    """A change in the driver's values.
+
+    Attributes:
+        positions: What differs, on an update; None where all fields count.
+    """
+
+    action: Action
+    old: Row | None
+    new: Row | None
+    positions: Sequence[int] | None
+
+
+class Changes(Sequence[Change]):
+    """The changes of one statement; each `Change` is made when somebody looks at it.
+
+    The audit writer reads the raw rows in `entries` and never needs most of them.
+    """
+
+    def __init__(
+        self, layout: Layout, shared: dict[str, Any], entries: Sequence[Entry]
+    ) -> None:
+        """Take the entries, and what all of them have in common."""
+        self.layout = layout
+        self.shared = shared
+        self.entries = entries
+        self._made: dict[int, Change] = {}
+
+    def __len__(self) -> int:
+        """Return how many rows changed."""
+        return len(self.entries)
+
+    @overload
+    def __getitem__(self, index: int) -> Change: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Changes": ...
+
+    def __getitem__(self, index: int | slice) -> "Change | Changes":
+        """Return a change, or some of them."""
+        if isinstance(index, slice):
+            return Changes(self.layout, self.shared, self.entries[index])
+        place = range(len(self.entries))[index]
+        if place not in self._made:
+            self._made[place] = self._make(self.entries[place])
+        return self._made[place]
+
+    def __repr__(self) -> str:
+        """Show the changes as a list would."""
+        return repr(list(self))
+
+    def only(self, actions: frozenset[Action]) -> "Changes":
+        """Return the changes of some actions."""
+        chosen = [entry for entry in self.entries if entry.action in actions]
+        return Changes(self.layout, self.shared, chosen)
+
+    def _make(self, entry: Entry) -> Change:
+        action, old, new, positions = entry
+        layout = self.layout
+        key = layout.key(new if old is None else old)
+        return make_change(
+            self.shared,
+            action,
+            key,
+            old and _values(layout, old, positions),
+            new and _values(layout, new, positions),
+        )
 
 
 class Recorder:
@@ -19,7 +88,6 @@ class Recorder:
 
     Args:
         at: The moment of the statement.
-        assigned: What an UPDATE assigns by value, for the before-hooks.
     """
 
     def __init__(
@@ -28,11 +96,9 @@ class Recorder:
         layout: Layout,
         context: Context,
         at: datetime,
-        assigned: Known,
     ) -> None:
         """Gather what all changes of the statement share."""
         self._layout = layout
-        self._assigned = assigned
         self._shared = {
             "model": layout.model,
             "context": context,
@@ -41,45 +107,41 @@ class Recorder:
             "database": database,
         }
 
-    def changes(self, pairs: Iterable[Pair]) -> list[Change]:
+    def changes(self, pairs: Iterable[Pair]) -> Changes:
         """Return the change of each pair of rows that differ."""
-        layout, make = self._layout, self._make
-        found = []
+        entries = []
         for old, new in pairs:
             if old is None:
                 if new is not None:
-                    found.append(
-                        make(Action.CREATE, layout.key(new), None, self._whole(new))
-                    )
+                    entries.append(Entry(Action.CREATE, None, new, None))
             elif new is None:
-                found.append(
-                    make(Action.DELETE, layout.key(old), self._whole(old), None)
-                )
+                entries.append(Entry(Action.DELETE, old, None, None))
             else:
                 positions = self._differing(old, new)
                 if positions:
-                    found.append(
-                        make(
-                            Action.UPDATE,
-                            layout.key(old),
-                            self._picked(old, positions),
-                            self._picked(new, positions),
-                        )
-                    )
-        return found
+                    entries.append(Entry(Action.UPDATE, old, new, positions))
+        return Changes(self._layout, self._shared, entries)
 
     def announce(self, pairs: Sequence[Pair]) -> None:
-        """Tell the before-hooks what a statement is about to do."""
-        whole: list[Pair] = []
-        updates: list[Change] = []
-        for old, new in pairs:
-            if old is not None and new is None and self._assigned:
-                update = self._intended(old)
-                if update is not None:
-                    updates.append(update)
-            else:
-                whole.append((old, new))
-        dispatch.before([*self.changes(whole), *updates])
+        """Tell the before-hooks what a statement is about to do, row by row."""
+        dispatch.before(self.changes(pairs))
+
+    def announce_updates(
+        self, rows: Sequence[Pair], assigned: Known, *, is_computed: bool
+    ) -> None:
+        """Tell the before-hooks which rows an UPDATE is about to hit.
+
+        Args:
+            rows: The rows as they are, each as the old side of a pair.
+            assigned: What is assigned by value.
+            is_computed: Whether the database computes some of the values.
+        """
+        intended = (
+            self._intended(old, assigned, is_computed)
+            for old, _ in rows
+            if old is not None
+        )
+        dispatch.before([change for change in intended if change is not None])
 
     def announce_inserts(self, rows: Sequence[Known]) -> None:
         """Tell the before-hooks of rows that are known from the call alone."""
@@ -87,37 +149,37 @@ class Recorder:
         changes = []
         for row in rows:
             new = {
-                field.name: self._hidden(i, python_value(field, row[field]))
+                field.name: _hidden(layout, i, python_value(field, row[field]))
                 for i, field in enumerate(layout.fields)
-                if field in row and i not in layout.excluded
+                if row.get(field, COMPUTED) is not COMPUTED and i not in layout.excluded
             }
             keys = [layout.fields[i] for i in layout.keys]
-            values = tuple(python_value(k, row[k]) if k in row else None for k in keys)
-            key = values if len(values) > 1 else (values[0] if values else None)
-            changes.append(
-                self._make(Action.CREATE, key, None, MappingProxyType(new))
+            values = tuple(
+                python_value(k, row[k]) if row.get(k, COMPUTED) is not COMPUTED else None
+                for k in keys
             )
+            key = values if len(values) > 1 else (values[0] if values else None)
+            change = make_change(self._shared, Action.CREATE, key, None, _frozen(new))
+            changes.append(change)
         dispatch.before(changes)
 
-    def _intended(self, old: Row) -> Change | None:
+    def _intended(self, old: Row, assigned: Known, is_computed: bool) -> Change | None:
         layout = self._layout
         before: dict[str, Any] = {}
         after: dict[str, Any] = {}
-        for field, value in self._assigned.items():
+        for field, value in assigned.items():
             i = layout.positions[field]
             if i in layout.excluded or i in layout.stamp_positions:
                 continue
             was, will = layout.value(i, old[i]), python_value(field, value)
             if not equal(was, will):
-                before[field.name] = self._hidden(i, was)
-                after[field.name] = self._hidden(i, will)
-        if not after:
+                before[field.name] = _hidden(layout, i, was)
+                after[field.name] = _hidden(layout, i, will)
+        if not after and not is_computed:
             return None
-        return self._make(
-            Action.UPDATE,
-            layout.key(old),
-            MappingProxyType(before),
-            MappingProxyType(after),
+        key = layout.key(old)
+        return make_change(
+            self._shared, Action.UPDATE, key, _frozen(before), _frozen(after)
         )
 
     def _differing(self, old: Row, new: Row) -> list[int]:
@@ -140,41 +202,34 @@ class Recorder:
             return []
         return positions
 
-    def _picked(self, row: Row, positions: Iterable[int]) -> Mapping[str, Any]:
-        layout = self._layout
-        return MappingProxyType(
-            {
-                layout.names[i]: self._hidden(i, layout.value(i, row[i]))
-                for i in positions
-            }
-        )
 
-    def _whole(self, row: Row) -> Mapping[str, Any]:
-        layout = self._layout
-        values = {
-            name: value if convert is None or value is None else convert(value)
-            for name, convert, value in zip(
-                layout.names, layout.converters, row, strict=True
-            )
-        }
-        for i in layout.masked:
-            if row[i] is not None:
-                values[layout.names[i]] = MASK
-        for i in layout.excluded:
-            del values[layout.names[i]]
-        return MappingProxyType(values)
+_frozen = MappingProxyType
 
-    def _hidden(self, position: int, value: Any) -> Any:
-        return MASK if position in self._layout.masked and value is not None else value
 
-    def _make(
-        self,
-        action: Action,
-        key: Any,
-        old: Mapping[str, Any] | None,
-        new: Mapping[str, Any] | None,
-    ) -> Change:
-        """Make a change without the cost of a frozen dataclass's constructor."""
-        change = object.__new__(Change)
-        vars(change).update(self._shared, action=action, key=key, old=old, new=new)
-        return change
+def _values(
+    layout: Layout, row: Row, positions: Sequence[int] | None
+) -> Mapping[str, Any]:
+    """Return field names and Python values, masked ones masked."""
+    if positions is None:
+        positions = layout.recorded
+    names = layout.names
+    return _frozen(
+        {names[i]: _hidden(layout, i, layout.value(i, row[i])) for i in positions}
+    )
+
+
+def _hidden(layout: Layout, position: int, value: Any) -> Any:
+    return MASK if position in layout.masked and value is not None else value
+
+
+def make_change(
+    shared: dict[str, Any],
+    action: Action,
+    key: Any,
+    old: Mapping[str, Any] | None,
+    new: Mapping[str, Any] | None,
+) -> Change:
+    """Make a change without the cost of a frozen dataclass's constructor."""
+    change = object.__new__(Change)
+    vars(change).update(shared, action=action, key=key, old=old, new=new)
+    return change

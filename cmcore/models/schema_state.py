@@ -16,7 +16,7 @@ _known: weakref.WeakKeyDictionary[Any, tuple[Any, SchemaState]] = (
 def schema_of(database: Any) -> SchemaState:
     """Return the state of the schema; a complete one is remembered."""
     if isinstance(database, peewee.Proxy):
-        database = database.obj
+        database = database.obj or database
     name = database.database
     known = _known.get(database)
     if known is not None and known[0] == name:

@@ -65,7 +65,7 @@ class User(AuditMixin, SoftDeleteMixin, Model):
         table_name = "users"
         constraints = checks_of("users")
         owned = True
-        guard = ProtectedRow(SYSTEM)
+        guard = ProtectedRow(SYSTEM, unique="email")
 
 
 User.add_index(

@@ -68,7 +68,8 @@ class Rule(NamedTuple):
         """Return the condition as SQL, with bare percent signs."""
         column = quoted(self.column)
         if sqlite:
-            return _only_text(column) + self.condition.sqlite.replace("{c}", column)
+            condition = self.condition.sqlite.replace("{c}", column)
+            return f"{column} IS NULL OR ({_only_text(column)}{condition})"
         return self.condition.postgresql.replace("{c}", column)
 
     def sql_for(self, db: peewee.Database) -> str:
@@ -78,7 +79,7 @@ class Rule(NamedTuple):
 
 def _only_text(column: str) -> str:
     """Keep out what GLOB and length() would misread: BLOBs, and text beyond a NUL."""
-    return f"typeof({column}) IN ('text', 'null') AND instr({column}, char(0)) = 0 AND "
+    return f"typeof({column}) = 'text' AND instr({column}, char(0)) = 0 AND "
 
 
 def _is_text(value: Any) -> bool:

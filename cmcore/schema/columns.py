@@ -68,7 +68,7 @@ class Column(NamedTuple):
 
     def model_field(self, users: Any) -> Any:
         """Return the field; `users` is the model that a foreign key aims at."""
-        options = {"null": self.null, "column_name": self.name}
+        options: dict[str, Any] = {"null": self.null, "column_name": self.name}
         if self.on_delete:
             return peewee.ForeignKeyField(
                 users, backref="+", index=False, on_delete=self.on_delete, **options

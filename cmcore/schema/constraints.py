@@ -1,7 +1,7 @@
 """The constraints of the scripts as peewee takes them, for tables made from models."""
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import peewee
 
@@ -11,6 +11,7 @@ from cmcore.layout import quoted
 from cmcore.schema.checks import rules_of
 from cmcore.schema.columns import length_check
 
+_Model = TypeVar("_Model", bound=peewee.Model)
 _LENGTH = re.compile(r'length\("((?:[^"]|"")+)"\) <= (\d+)')
 
 
@@ -49,7 +50,7 @@ def default(value: str | bool) -> peewee.Node:
     return peewee.SQL(f"DEFAULT {literal(value)}")
 
 
-def with_declared_lengths(model: type[peewee.Model]) -> type[peewee.Model]:
+def with_declared_lengths(model: type[_Model]) -> type[_Model]:
     """Let SQLite keep the lengths that the fields of a model declare.
 
     PostgreSQL keeps them by the columns' types.
@@ -72,7 +73,7 @@ class WithoutRowid(peewee.SchemaManager):
     """
 
     def _create_table(self, safe: bool = True, **options: Any) -> Any:
-        ctx = super()._create_table(safe=safe, **options)
+        ctx = super()._create_table(safe=safe, **options)  # type: ignore[misc]
         return ctx.literal(" WITHOUT ROWID") if is_sqlite(self.database) else ctx
 
 

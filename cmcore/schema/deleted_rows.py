@@ -5,6 +5,8 @@ their own, together with the references to them that become NULL. When 005 runs 
 they return, and so do the references.
 """
 
+# ruff: noqa: S608 - names are quoted, values are parameters
+
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -66,6 +68,31 @@ def park(db: peewee.Database, tables: Sequence[str], store: str) -> None:
             _let_go(db, reference, tables, store)
     for table in tables:
         run(db, f"DELETE FROM {quoted(table)} WHERE {_DELETED}")
+
+
+def count_parked(db: peewee.Database, table: str, store: str) -> int:
+    """Return how many rows of a table are in the store."""
+    if not table_exists(db, store):
+        return 0
+    sql = f"SELECT count(*) FROM {quoted(store)} WHERE table_name = ?"
+    return int(rows(db, sql, (table,))[0][0])
+
+
+def discard(db: peewee.Database, table: str, store: str) -> None:
+    """Forget the parked rows of a table, and the store with the last of them."""
+    run(db, f"DELETE FROM {quoted(store)} WHERE table_name = ?", (table,))
+    run(
+        db,
+        f"DELETE FROM {quoted(_links(store))} WHERE table_name = ? OR parent = ?",
+        (table, table),
+    )
+    if not rows(db, f"SELECT 1 FROM {quoted(store)} LIMIT 1"):
+        _drop_store(db, store)
+
+
+def _drop_store(db: peewee.Database, store: str) -> None:
+    run(db, f"DROP TABLE {quoted(_links(store))}")
+    run(db, f"DROP TABLE {quoted(store)}")
 
 
 def _create_store(db: peewee.Database, store: str) -> None:
@@ -175,8 +202,7 @@ def put_back(db: peewee.Database, tables: Sequence[str], store: str) -> None:
         db, f"SELECT DISTINCT table_name, column_name, parent {link} ORDER BY 1, 2"
     ):
         _return_links(db, table, column, parent, store)
-    run(db, f"DROP TABLE {quoted(_links(store))}")
-    run(db, f"DROP TABLE {quoted(store)}")
+    _drop_store(db, store)
 
 
 def _return_rows(db: peewee.Database, table: str, store: str) -> None:

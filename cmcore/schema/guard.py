@@ -70,7 +70,7 @@ def _lock_sqlite(db: Any) -> None:
     """End the empty transaction, and begin one that writes, with foreign keys off."""
     if sqlite3.sqlite_version_info < _LEAST_SQLITE:
         msg = (
-            f"SQLite {sqlite3.sqlite_version} is too old for cmcore's migrations, which "
+            f"SQLite {sqlite3.sqlite_version} is too old for the migrations, which "
             "need 3.35 or newer. Install a newer Python or SQLite."
         )
         raise MigrationError(msg)

@@ -1,5 +1,7 @@
 """Rows that name a user who does not exist: refused, or given to one who does."""
 
+# ruff: noqa: S608 - names are quoted, values are parameters
+
 import os
 from collections.abc import Sequence
 
@@ -36,8 +38,9 @@ def settle(
     heir = os.environ.get(ORPHAN_USER)
     if not heir:
         msg = (
-            f"{'; '.join(map(str, offences))}. Create those users, or set {ORPHAN_USER} "
-            "to the id of a user who takes them over ('system' will do), and run again."
+            f"{'; '.join(map(str, offences))}. Create those users, or set "
+            f"{ORPHAN_USER} to the id of a user who takes them over ('system' will "
+            "do), and run again."
         )
         raise OrphanRowsError(msg)
     if not rows(db, 'SELECT 1 FROM "users" WHERE "id" = ?', (heir,)):

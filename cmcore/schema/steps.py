@@ -15,7 +15,7 @@ import peewee
 from cmcore.engines.introspection import run
 from cmcore.errors import MigrationError
 from cmcore.keys import now
-from cmcore.schema import deleted_rows, guard, orphans, state, tables
+from cmcore.schema import deleted_rows, guard, orphans, removal, state, tables
 from cmcore.schema.checks import RULES
 from cmcore.schema.columns import Column
 from cmcore.schema.history import FULL_HISTORY
@@ -77,7 +77,7 @@ class Script:
         """Drop a table; refuse if it has rows, or if something else needs it."""
         self._queue(
             f"drop table {table}",
-            lambda db: tables.drop_table(db, table, spare=spare, parked_in=parked_in),
+            lambda db: removal.drop_table(db, table, spare=spare, parked_in=parked_in),
         )
 
     def create_index(
@@ -93,9 +93,9 @@ class Script:
         new = tables.NewIndex(name, table, columns, unique, where)
         self._queue(f"create index {name}", lambda db: tables.create_index(db, new))
 
-    def drop_index(self, name: str) -> None:
-        """Drop an index."""
-        self._queue(f"drop index {name}", lambda db: tables.drop_index(db, name))
+    def drop_index(self, name: str, table: str) -> None:
+        """Drop an index; refuse if foreign keys need it to be unique."""
+        self._queue(f"drop index {name}", lambda db: tables.drop_index(db, name, table))
 
     def add_columns(self, table: str, *columns: Column) -> None:
         """Add columns with their foreign keys."""
@@ -228,6 +228,6 @@ def _definitions(db: peewee.Database, rules: Sequence[str]) -> dict[str, str]:
 
 
 def _is_lock_timeout(error: BaseException) -> bool:
-    original = error.args[0] if error.args else None
-    codes = (getattr(original, name, None) for name in ("pgcode", "sqlstate"))
+    original = getattr(error, "orig", None)
+    codes = [getattr(original, name, None) for name in ("pgcode", "sqlstate")]
     return _LOCK_NOT_AVAILABLE in codes

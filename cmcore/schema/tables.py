@@ -1,4 +1,4 @@
-"""Make, change and drop tables, each in the way of its engine.
+"""Make and change tables, each in the way of its engine.
 
 Every function runs inside the transaction of a script that `guard` has prepared. One
 that refuses raises `MigrationError`, and the runner's transaction undoes the rest.
@@ -11,15 +11,15 @@ from typing import NamedTuple
 import peewee
 
 from cmcore.engines.catalog import (
+    indexes,
     is_sqlite,
     references_to,
     rows,
-    table_exists,
     taken_names,
 )
-from cmcore.engines.ddl import literal, words
+from cmcore.engines.ddl import literal
 from cmcore.engines.introspection import run
-from cmcore.errors import DataLossRefusedError, MigrationError
+from cmcore.errors import MigrationError
 from cmcore.layout import quoted
 from cmcore.schema.columns import Column
 from cmcore.schema.rebuild import rebuild
@@ -121,8 +121,17 @@ def create_index(db: peewee.Database, index: NewIndex) -> None:
     run(db, f"CREATE {kind} {quoted(index.name)} ON {target}{where}")
 
 
-def drop_index(db: peewee.Database, name: str) -> None:
-    """Drop an index."""
+def drop_index(db: peewee.Database, name: str, table: str) -> None:
+    """Drop an index, unless foreign keys need it to be unique."""
+    columns = {i.name: set(i.columns) for i in indexes(db, table)}.get(name)
+    needing = [
+        f"{key.table}.{key.columns[0]}"
+        for key in references_to(db, table)
+        if set(key.parent_columns) == columns
+    ]
+    if needing:
+        msg = f"foreign keys need {name}: {', '.join(needing)}. Drop them first."
+        raise MigrationError(msg)
     run(db, f"DROP INDEX {quoted(name)}")
 
 
@@ -181,93 +190,3 @@ def lock(db: peewee.Database, *tables: str) -> None:
     """
     if not is_sqlite(db):
         run(db, f"LOCK TABLE {names(tables)} IN ACCESS EXCLUSIVE MODE")
-
-
-def drop_table(
-    db: peewee.Database, table: str, *, spare: str | None, parked_in: str | None
-) -> None:
-    """Drop a table, unless it has rows, or something else depends on it.
-
-    Args:
-        db: The database.
-        table: The table's name.
-        spare: The id of a row that does not count.
-        parked_in: The table where another script parked rows of this one. They count,
-            and they go as well.
-    """
-    lock(db, table)
-    _refuse_to_lose_rows(db, table, spare, parked_in)
-    _refuse_to_break(db, table)
-    views = _working_views(db)
-    try:
-        run(db, f"DROP TABLE {quoted(table)}")
-    except peewee.DatabaseError as error:
-        msg = f"{table} cannot be dropped: {str(error).strip()}"
-        raise MigrationError(msg) from error
-    broken = views - _working_views(db)
-    if broken:
-        msg = f"the view {', '.join(sorted(broken))} needs {table}. Drop it first."
-        raise MigrationError(msg)
-
-
-def _refuse_to_lose_rows(
-    db: peewee.Database, table: str, spare: str | None, parked_in: str | None
-) -> None:
-    sql = f"SELECT count(*) FROM {quoted(table)}"
-    condition = f" WHERE id <> {literal(spare)}" if spare else ""
-    count: int = rows(db, sql + condition)[0][0]
-    parked = 0
-    if parked_in and table_exists(db, parked_in):
-        where = f"FROM {quoted(parked_in)} WHERE table_name = {literal(table)}"
-        parked = rows(db, f"SELECT count(*) {where}")[0][0]
-    if (count or parked) and not may_lose_data():
-        also = f" and {parked} parked in {parked_in}" if parked else ""
-        msg = (
-            f"{table} has {count} row(s){also}, which would be lost. Save them, and "
-            f"set {ALLOW_DATA_LOSS}=1 if they may go."
-        )
-        raise DataLossRefusedError(msg)
-    if parked:
-        run(db, f"DELETE {where}")
-
-
-def _refuse_to_break(db: peewee.Database, table: str) -> None:
-    keys = [key for key in references_to(db, table) if key.table != table]
-    if keys:
-        shown = ", ".join(f"{key.table}.{key.columns[0]}" for key in keys)
-        msg = f"foreign keys refer to {table}: {shown}. Drop them first."
-        raise MigrationError(msg)
-    triggers = _triggers_elsewhere(db, table) if is_sqlite(db) else []
-    if triggers:
-        msg = f"the trigger {', '.join(triggers)} mentions {table}. Drop it first."
-        raise MigrationError(msg)
-
-
-def _triggers_elsewhere(db: peewee.Database, table: str) -> list[str]:
-    found = rows(
-        db,
-        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
-        " AND lower(tbl_name) <> lower(?) ORDER BY name",
-        (table,),
-    )
-    return [
-        name
-        for name, sql in found
-        if any(piece.name.lower() == table.lower() for piece in words(sql))
-    ]
-
-
-def _working_views(db: peewee.Database) -> set[str]:
-    """Return the views that can be read; PostgreSQL looks after its own."""
-    if not is_sqlite(db):
-        return set()
-    views = rows(db, "SELECT name FROM sqlite_master WHERE type = 'view'")
-    return {name for (name,) in views if _can_be_read(db, name)}
-
-
-def _can_be_read(db: peewee.Database, view: str) -> bool:
-    try:
-        rows(db, f"SELECT 1 FROM {quoted(view)} LIMIT 0")
-    except peewee.DatabaseError:
-        return False
-    return True

@@ -40,6 +40,7 @@ MALFORMED = [
         "postgresql://ada:PW@127.0.0.1:1/crm?connect_timeout=PW",
         "postgresql://127.0.0.1:1/crm?user=ada&password=PW",
         " postgresql://ada:PW@127.0.0.1:1/crm",
+        "postgresql://ada:\\'\"PW@127.0.0.1:1/crm",
         "sqlite://ada:PW@127.0.0.1/crm.db",
     )
 ]

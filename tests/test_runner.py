@@ -1,0 +1,258 @@
+"""cmcore's own runner: migrate, rollback, pending."""
+
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import peewee
+import pytest
+from peewee_migrate.models import MigrateHistory
+
+from cmcore.errors import DataLossRefusedError, MigrationError
+from cmcore.runner import migrate, pending, rollback
+from cmcore.schema.history import FULL_HISTORY, TRAIL_HISTORY, inspect, scripts
+from tests import stock
+from tests.conftest import MakeUrl
+from tests.stock import SCRIPTS
+
+TRAIL = scripts(trail_only=True)
+
+RUN = """
+import sys
+from playhouse.db_url import connect
+from cmcore.runner import migrate
+print(len(migrate(connect(sys.argv[1]))))
+"""
+
+
+@pytest.fixture(params=stock.TARGETS)
+def db(request: pytest.FixtureRequest, make_url: MakeUrl) -> Iterator[Any]:
+    """An empty database: SQLite without and with foreign keys, PostgreSQL."""
+    with stock.opened(make_url, request.param) as database:
+        yield database
+
+
+def test_it_runs_what_is_pending(db: Any) -> None:
+    """All, or up to a script; the names that ran are returned."""
+    assert pending(db) == SCRIPTS
+    assert stock.tables(db) == set()
+    assert migrate(db, SCRIPTS[1]) == SCRIPTS[:2]
+    assert pending(db) == SCRIPTS[2:]
+    assert inspect(db) == ("full", tuple(SCRIPTS[2:]))
+    assert migrate(db) == SCRIPTS[2:]
+    assert migrate(db) == []
+    assert pending(db) == []
+    assert rollback(db) == [SCRIPTS[-1]]
+    assert rollback(db, 2) == [SCRIPTS[4], SCRIPTS[3]]
+    assert pending(db) == SCRIPTS[3:]
+    assert rollback(db, 3) == SCRIPTS[2::-1]
+    assert inspect(db) == ("none", tuple(SCRIPTS))
+
+
+def test_it_leaves_the_schema_that_the_stock_runner_leaves(
+    db: Any, engine_of: str, make_url: MakeUrl
+) -> None:
+    """The shortcuts that it takes change nothing."""
+    migrate(db)
+    with stock.opened(make_url, engine_of) as other:
+        stock.migrate(other)
+        assert stock.dump(other) == stock.dump(db)
+
+
+@pytest.fixture
+def engine_of(db: Any) -> str:
+    """The target for another database of the same engine."""
+    return "sqlite" if stock.is_sqlite(db) else "postgresql"
+
+
+def test_an_unknown_target_is_refused(db: Any) -> None:
+    """The error lists the scripts, and nothing runs."""
+    with pytest.raises(
+        MigrationError, match=r"no script '007_x'.*001_create_customers"
+    ):
+        migrate(db, "007_x")
+    assert stock.tables(db) == set()
+
+
+@pytest.mark.parametrize("count", [0, -1, 3])
+def test_a_wrong_count_is_refused(db: Any, count: int) -> None:
+    """Rolling back more than there is, or nothing, is a mistake."""
+    migrate(db, SCRIPTS[1])
+    with pytest.raises(MigrationError, match=f"Cannot roll back {count} script"):
+        rollback(db, count)
+    assert pending(db) == SCRIPTS[2:]
+
+
+def test_a_script_of_a_newer_version_is_not_rolled_back(db: Any) -> None:
+    """Its code is not there; the error names it."""
+    migrate(db)
+    stock.insert(db, FULL_HISTORY, id=99, name="999_later", migrated_at=stock.MOMENT)
+    with pytest.raises(MigrationError, match="999_later is not packaged"):
+        rollback(db)
+    assert pending(db) == []
+
+
+def test_a_transaction_of_the_caller_is_refused(db: Any) -> None:
+    """Whether peewee knows of it or not; looking is allowed."""
+    with db.atomic(), pytest.raises(MigrationError, match=r"outside db\.atomic\(\)"):
+        migrate(db)
+    db.begin()
+    with pytest.raises(MigrationError, match="one is open"):
+        migrate(db)
+    assert pending(db) == SCRIPTS
+    db.rollback()
+    assert stock.tables(db) == set()
+
+
+def test_a_closed_connection_is_opened_and_closed_again(db: Any) -> None:
+    """One that is open stays open."""
+    db.close()
+    migrate(db)
+    assert db.is_closed()
+    assert pending(db) == []
+    assert db.is_closed()
+    db.connect()
+    rollback(db)
+    assert not db.is_closed()
+
+
+def test_a_database_in_memory_stays_open() -> None:
+    """Closing it would lose what was made."""
+    db: Any = peewee.SqliteDatabase(":memory:", pragmas={"foreign_keys": 1})
+    assert migrate(db) == SCRIPTS
+    assert pending(db) == []
+    assert db.pragma("foreign_keys") == 1
+    db.close()
+
+
+def test_a_proxy_is_followed(db: Any) -> None:
+    """Applications that bind late pass their proxy."""
+    proxy = peewee.DatabaseProxy()
+    proxy.initialize(db)
+    assert migrate(proxy) == SCRIPTS
+    assert pending(proxy) == []
+    assert rollback(proxy) == SCRIPTS[-1:]
+
+
+def test_a_failing_script_keeps_those_before_it(db: Any) -> None:
+    """The error reaches the caller, and the next call goes on from there."""
+    migrate(db, SCRIPTS[2])
+    stock.insert_user(db, "u1")
+    stock.insert_customer(db, "c1", phone="no phone")
+    with pytest.raises(MigrationError, match="ck_customers_phone_format"):
+        migrate(db)
+    assert pending(db) == SCRIPTS[5:]
+    db.execute_sql("UPDATE customers SET phone = NULL")
+    assert migrate(db) == SCRIPTS[5:]
+
+
+def test_the_stock_runner_is_left_as_it_was(db: Any) -> None:
+    """The history model of an application's own router keeps its table."""
+    meta: Any = MigrateHistory._meta
+    before = meta.table_name, meta.database
+    migrate(db)
+    rollback(db)
+    assert (meta.table_name, meta.database) == before
+
+
+def test_other_threads_keep_their_writes_meanwhile(make_url: MakeUrl) -> None:
+    """Nothing is patched: what another thread writes to its database is there."""
+    path = make_url("sqlite").removeprefix("sqlite:///")
+    options: dict[str, Any] = {"thread_safe": False, "check_same_thread": False}
+    other: Any = peewee.SqliteDatabase(path, **options)
+    other.connect()
+    other.execute_sql("CREATE TABLE t (n INTEGER)")
+    stop = threading.Event()
+    written = 0
+
+    def write() -> None:
+        nonlocal written
+        while not stop.is_set():
+            other.execute_sql("INSERT INTO t VALUES (1)")
+            written += 1
+
+    thread = threading.Thread(target=write)
+    with stock.opened(make_url, "sqlite") as db:
+        thread.start()
+        migrate(db)
+        rollback(db, 6)
+        stop.set()
+        thread.join()
+    assert written > 0
+    assert stock.fetch(other, "SELECT count(*) FROM t") == [(written,)]
+    other.close()
+
+
+def test_four_processes_at_once_all_succeed(engine: str, make_url: MakeUrl) -> None:
+    """Each script runs once, and every process ends well."""
+    url = make_url(engine)
+    runners = [
+        subprocess.Popen(
+            [sys.executable, "-c", RUN, url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    ran = []
+    for runner in runners:
+        output, errors = runner.communicate(timeout=60)
+        assert runner.returncode == 0, errors
+        ran.append(int(output))
+    assert sum(ran) == 6
+
+
+def test_the_trail_alone(db: Any) -> None:
+    """An application keeps its own users; the history is another one."""
+    db.execute_sql("CREATE TABLE users (id INTEGER PRIMARY KEY, totp_secret TEXT)")
+    assert migrate(db, trail_only=True) == TRAIL
+    assert stock.tables(db) == {"users", "audit_logs", TRAIL_HISTORY}
+    assert inspect(db) == ("trail", ())
+    assert pending(db) == []
+    assert migrate(db, trail_only=True) == []
+    stock.insert_entry(db, "a1", user_id="12", deleted_by="whoever")
+    with pytest.raises(DataLossRefusedError, match="audit_logs has 1 row"):
+        rollback(db)
+    db.execute_sql("DELETE FROM audit_logs")
+    assert rollback(db) == TRAIL
+    assert stock.tables(db) == {"users", TRAIL_HISTORY}
+
+
+def test_the_two_kinds_are_not_mixed(
+    db: Any, engine_of: str, make_url: MakeUrl
+) -> None:
+    """A database has all tables or only the trail; the other call says so."""
+    migrate(db)
+    before = stock.dump(db)
+    with pytest.raises(MigrationError, match="without trail_only"):
+        migrate(db, trail_only=True)
+    assert stock.dump(db) == before
+    with stock.opened(make_url, engine_of) as other:
+        migrate(other, trail_only=True)
+        with pytest.raises(MigrationError, match="trail_only=True"):
+            migrate(other)
+        assert stock.tables(other) == {"audit_logs", TRAIL_HISTORY}
+
+
+def test_looking_logs_nothing_and_changes_nothing(
+    db: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`inspect` reads through a raw cursor, in a transaction as well."""
+    migrate(db, SCRIPTS[3])
+    with db.atomic(), caplog.at_level(logging.DEBUG, "peewee"):
+        caplog.clear()
+        before = len(caplog.records)
+        state = inspect(db)
+        assert len(caplog.records) == before
+        db.execute_sql("SELECT 1")
+    assert state == ("full", tuple(SCRIPTS[4:]))
+
+
+def test_a_trail_made_from_the_model_is_known(db: Any) -> None:
+    """Without a history, a lone audit_logs is the trail."""
+    db.execute_sql("CREATE TABLE audit_logs (id VARCHAR(36) PRIMARY KEY)")
+    assert inspect(db) == ("trail", ())
