@@ -234,7 +234,7 @@ def main() -> None:
         table.add_row(f"read {BULK_ROWS:,} objects", "", f"{reading(bench):.2f}")
         Console(width=80).print(table)
         if not arguments.without_history:
-            print(  # noqa: T201
+            print(
                 f"last 20 changes of one object in a trail of {TRAIL_ENTRIES:,}: "
                 f"{history(bench):.2f} ms"
             )

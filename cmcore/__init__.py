@@ -80,9 +80,7 @@ _HOMES = {
         "connect",
         "init",
     ),
-    "cmcore.engines.catalog": (
-        "table_comment",
-    ),
+    "cmcore.engines.catalog": ("table_comment",),
     "cmcore.errors": (
         "AppendOnlyError",
         "CmcoreError",
@@ -105,12 +103,8 @@ _HOMES = {
         "UnreachableDatabaseError",
         "Veto",
     ),
-    "cmcore.hooks": (
-        "hookimpl",
-    ),
-    "cmcore.hooks.manager": (
-        "plugins",
-    ),
+    "cmcore.hooks": ("hookimpl",),
+    "cmcore.hooks.manager": ("plugins",),
     "cmcore.models": (
         "ActorMixin",
         "AuditLog",
@@ -128,9 +122,7 @@ _HOMES = {
         "pending",
         "rollback",
     ),
-    "cmcore.schema.history": (
-        "migrations_path",
-    ),
+    "cmcore.schema.history": ("migrations_path",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _SUBMODULES = frozenset({"errors", "fields", "models", "values"})

@@ -5,7 +5,7 @@ All entries of one statement are one INSERT, in the transaction of the change.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 
 import peewee
@@ -14,8 +14,8 @@ from cmcore.changes import Change
 from cmcore.context import Context, storable
 from cmcore.encodings import encode_any
 from cmcore.engines.binding import engine_of
-from cmcore.errors import InvalidValueError, MissingReferenceError, TooLongError
 from cmcore.entries import audit_rows
+from cmcore.errors import InvalidValueError, MissingReferenceError, TooLongError
 from cmcore.hooks import hookimpl
 from cmcore.keys import new_key, now
 from cmcore.layout import Layout
@@ -116,7 +116,7 @@ def _insert(
         ) from error
 
 
-class AuditAction(str, Enum):
+class AuditAction(StrEnum):
     """The standard security events, for `record()`."""
 
     LOGIN_SUCCESS = "login_success"
@@ -136,12 +136,8 @@ class AuditAction(str, Enum):
     SECURITY_ALERT = "security_alert"
     SYSTEM_ERROR = "system_error"
 
-    def __str__(self) -> str:
-        """Return the value, as it stands in the trail."""
-        return self.value
 
-
-def record(
+def record(  # noqa: PLR0913 - the columns of an entry
     action: str,
     *,
     resource_type: str,

@@ -7,7 +7,7 @@ Everything that hangs on writes (hooks, the audit trail, observers) hangs on lis
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from peewee import Database, Model
@@ -17,7 +17,7 @@ from cmcore.context import Context
 MASK = "***"
 
 
-class Action(str, Enum):
+class Action(StrEnum):
     """What happened to a row."""
 
     CREATE = "create"
@@ -25,10 +25,6 @@ class Action(str, Enum):
     DELETE = "delete"
     RESTORE = "restore"
     PURGE = "purge"
-
-    def __str__(self) -> str:
-        """Return the value, as it stands in the trail."""
-        return self.value
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, Self, TypeVar, cast
 import peewee
 
 from cmcore.errors import ConfigurationError, InvalidValueError, TooLongError
+from cmcore.generators import async_stepwise, stepwise
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -121,7 +122,7 @@ class acting_as:  # noqa: N801 - reads as a verb: with acting_as(user)
             invoice.save()
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the columns of an entry
         self,
         user: Any = None,
         *,
@@ -176,10 +177,9 @@ class acting_as:  # noqa: N801 - reads as a verb: with acting_as(user)
 
     def _again(self) -> Self:
         """Make an equal block, since calls of one decorated function may overlap."""
-        twin = type(self)(
+        return type(self)(
             self._user, ip_address=self._ip_address, **self._request, **self._extra
         )
-        return twin
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a function so that each of its calls is one block."""
@@ -193,12 +193,12 @@ class acting_as:  # noqa: N801 - reads as a verb: with acting_as(user)
         elif inspect.isgeneratorfunction(function):
 
             def wrapper(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
-                return _stepwise(self._again(), function(*args, **kwargs))
+                return stepwise(self._again(), function(*args, **kwargs))
 
         elif inspect.isasyncgenfunction(function):
 
             def wrapper(*args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Any]:
-                return _async_stepwise(self._again(), function(*args, **kwargs))
+                return async_stepwise(self._again(), function(*args, **kwargs))
 
         else:
 
@@ -264,47 +264,6 @@ def _inside(block: _Block | None) -> Iterator[None]:
         _current.reset(token)
 
 
-def _stepwise(block: acting_as, generator: Any) -> Iterator[Any]:
-    """Run each step of a generator inside the block, and its consumer outside."""
-    step, argument = generator.send, None
-    try:
-        while True:
-            try:
-                with block:
-                    produced = step(argument)
-            except StopIteration as stop:
-                return stop.value
-            try:
-                step, argument = generator.send, (yield produced)
-            except GeneratorExit:
-                raise
-            except BaseException as error:  # noqa: BLE001 - handed to the generator
-                step, argument = generator.throw, error
-    finally:
-        with block:
-            generator.close()
-
-
-async def _async_stepwise(block: acting_as, generator: Any) -> AsyncIterator[Any]:
-    step, argument = generator.asend, None
-    try:
-        while True:
-            try:
-                with block:
-                    produced = await step(argument)
-            except StopAsyncIteration:
-                return
-            try:
-                step, argument = generator.asend, (yield produced)
-            except GeneratorExit:
-                raise
-            except BaseException as error:  # noqa: BLE001 - handed to the generator
-                step, argument = generator.athrow, error
-    finally:
-        with block:
-            await generator.aclose()
-
-
 def _user_columns(user: Any) -> dict[str, Any]:
     if user is None:
         return {}
@@ -353,14 +312,15 @@ def _checked_text(column: str, value: str) -> str:
 def _checked_ip(value: Any) -> str:
     text = str(value)
     try:
-        if "%" in text:
-            raise ValueError
         ipaddress.ip_address(text)
+        is_plain = "%" not in text  # no zone
     except ValueError:
+        is_plain = False
+    if not is_plain:
         raise InvalidValueError(
             table="audit_logs",
             column="ip_address",
             value=text,
             detail="It must be an IPv4 or IPv6 address without a port or zone.",
-        ) from None
+        )
     return text

@@ -1,19 +1,11 @@
 """Opening a database and binding the models to it: where the parts are wired."""
 
-import sqlite3
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import peewee
 
-from cmcore.engines.binding import engine_of
-from cmcore.errors import ConfigurationError, UnreachableDatabaseError
+from cmcore.engines.opening import open_database, refuse_unsupported
 from cmcore.models.metaclass import binding
-
-_PRAGMAS = {"foreign_keys": 1, "busy_timeout": 5000, "synchronous": "NORMAL"}
-_SCHEMES = frozenset({"postgresql", "postgres"})
-_OLDEST_SQLITE = (3, 35, 0)
 
 
 def connect(url: str, *, plugins: bool = True, **options: Any) -> peewee.Database:
@@ -35,24 +27,12 @@ def connect(url: str, *, plugins: bool = True, **options: Any) -> peewee.Databas
     Example:
         db = cmcore.connect("sqlite:///crm.db")
     """
-    database = _sqlite(url, options) if _is_sqlite(url) else _postgresql(url, options)
-    try:
-        database.connect()
-        database.execute_sql("SELECT 1").fetchone()
-        if isinstance(database, peewee.SqliteDatabase):
-            database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()
-    except (peewee.PeeweeException, sqlite3.Error) as error:
-        database.close()
-        msg = _unreachable(database, url, error)
-        raise UnreachableDatabaseError(msg) from None
-    except TypeError as error:
-        msg = f"An option of connect() is not known to the driver: {error}."
-        raise ConfigurationError(msg) from None
+    database = open_database(url, options)
     init(database, plugins=plugins)
     return database
 
 
-def init(database: peewee.Database, *, plugins: bool = True) -> peewee.Database:  # noqa: ARG001
+def init(database: peewee.Database, *, plugins: bool = True) -> peewee.Database:
     """Bind an application's own peewee database instead of opening one.
 
     Every `cmcore.Model` without a database of its own uses it from here on, classes
@@ -63,122 +43,6 @@ def init(database: peewee.Database, *, plugins: bool = True) -> peewee.Database:
     """
     if isinstance(database, peewee.Proxy) and database.obj is not None:
         database = database.obj
-    is_sqlite = isinstance(database, peewee.SqliteDatabase)
-    if not (is_sqlite or isinstance(database, peewee.PostgresqlDatabase)) or (
-        is_sqlite and engine_of(database) is None
-    ):
-        msg = (
-            f"cmcore cannot record writes through {type(database).__name__}. Use "
-            "peewee's SQLite or PostgreSQL classes, or their pooled forms."
-        )
-        raise ConfigurationError(msg)
-    if is_sqlite and tuple(database.server_version) < _OLDEST_SQLITE:
-        msg = (
-            f"SQLite {sqlite3.sqlite_version} is too old: cmcore needs 3.35 or newer. "
-            "Install a Python that brings a newer one."
-        )
-        raise ConfigurationError(msg)
+    refuse_unsupported(database)
     binding.bind(database)
     return database
-
-
-def _is_sqlite(url: Any) -> bool:
-    if not isinstance(url, str) or not url:
-        msg = "A database URL is needed, for example sqlite:///crm.db."
-        raise ConfigurationError(msg)
-    return url == ":memory:" or url.startswith("sqlite:")
-
-
-def _sqlite(url: str, options: dict[str, Any]) -> peewee.Database:
-    path = ":memory:"
-    if url != ":memory:":
-        head, _, query = url.partition("?")
-        if not head.startswith("sqlite://"):
-            msg = "A SQLite URL begins with sqlite:/// and a path: sqlite:///crm.db."
-            raise ConfigurationError(msg)
-        location = head.removeprefix("sqlite://")
-        if location and not location.startswith("/"):
-            msg = (
-                f"sqlite://{location}: three slashes before a relative path, four "
-                f"before an absolute one: sqlite:///{location}."
-            )
-            raise ConfigurationError(msg)
-        path = unquote(location[1:]) or ":memory:"
-        options = {**_numbers(query), **options}
-    pragmas = dict(_PRAGMAS)
-    timeout = options.pop("timeout", 5)
-    pragmas["busy_timeout"] = int(float(timeout) * 1000)
-    if path != ":memory:":
-        pragmas = {"journal_mode": "wal", **pragmas}
-    pragmas.update(options.pop("pragmas", {}))
-    return peewee.SqliteDatabase(path, pragmas=pragmas, timeout=timeout, **options)
-
-
-def _numbers(query: str) -> dict[str, Any]:
-    return {
-        name: float(value) if value.replace(".", "", 1).isdigit() else value
-        for name, value in parse_qsl(query)
-    }
-
-
-def _postgresql(url: str, options: dict[str, Any]) -> peewee.Database:
-    scheme = url.partition("://")[0]
-    dialect, _, driver = scheme.partition("+")
-    if dialect not in _SCHEMES or driver not in {"", "psycopg2", "psycopg", "psycopg3"}:
-        msg = (
-            f"{_redacted(url)}: the scheme is not known. Use sqlite:///file.db or "
-            "postgresql://user:password@host/name."
-        )
-        raise ConfigurationError(msg)
-    try:
-        parts = urlsplit("postgresql://" + url.partition("://")[2])
-        found = {
-            "host": parts.hostname,
-            "port": parts.port,
-            "user": parts.username and unquote(parts.username),
-            "password": parts.password and unquote(parts.password),
-        }
-    except ValueError:
-        msg = (
-            f"{_redacted(url)}: the URL cannot be read. Percent-encode special "
-            "characters in the password, for example @ as %40 and / as %2F."
-        )
-        raise ConfigurationError(msg) from None
-    name = unquote(parts.path.lstrip("/"))
-    if not name:
-        msg = f"{_redacted(url)}: the name of the database is missing at the end."
-        raise ConfigurationError(msg)
-    if driver in {"psycopg", "psycopg3"}:
-        options.setdefault("prefer_psycopg3", True)
-    given = {**dict(parse_qsl(parts.query)), **options}
-    given["options"] = f"{given.get('options', '')} -c TimeZone=UTC".strip()
-    settings = {k: v for k, v in found.items() if v is not None}
-    return peewee.PostgresqlDatabase(name, **{**settings, **given})
-
-
-def _redacted(url: str) -> str:
-    """Return the URL without anything that may be a password."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return "The database URL"
-    host = rest.rpartition("@")[2] if "@" in rest else ""
-    return f"{scheme}://…@{host.partition('?')[0]}" if host else f"{scheme}://…"
-
-
-def _unreachable(database: Any, url: str, error: Exception) -> str:
-    if isinstance(database, peewee.SqliteDatabase):
-        path = Path(database.database)
-        return (
-            f"The SQLite file {path} cannot be opened: {error}. Check that the folder "
-            "exists, that you may write there, and that the file is a database."
-        )
-    host = database.connect_params.get("host", "localhost")
-    port = database.connect_params.get("port", 5432)
-    password = database.connect_params.get("password")
-    reason = " ".join(str(error).split())
-    if password:
-        reason = reason.replace(password, "***")
-    return (
-        f"PostgreSQL at {host}:{port}, database {database.database!r}, cannot be "
-        f"reached: {reason}. Check that the server runs, the name and the password."
-    )

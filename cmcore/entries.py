@@ -70,9 +70,7 @@ class RowWriter:
         self._whole = [(i, self._names[i], self._writers[i]) for i in layout.recorded]
         self._key: int | None = layout.keys[0] if len(layout.keys) == 1 else None
 
-    def row(
-        self, entry: Any, who: str, redacted: frozenset[str]
-    ) -> tuple[Any, ...]:
+    def row(self, entry: Any, who: str, redacted: frozenset[str]) -> tuple[Any, ...]:
         """Return the varying columns of one entry."""
         action, old, new, positions = entry
         key = self.key_text(new if old is None else old)
@@ -137,18 +135,23 @@ def _writer(layout: Layout, position: int) -> ToJson:
 
     while isinstance(field, peewee.ForeignKeyField):
         field = field.rel_field
-    if type(field) in _PLAIN_TEXT:
+    return _short_way(type(field), write) or write
+
+
+def _short_way(kind: type, write: ToJson) -> ToJson | None:
+    """Return the writer of a field class whose usual raw values are JSON already."""
+    if kind in _PLAIN_TEXT:
         return lambda raw: (
             encode_basestring(raw)
             if type(raw) is str and raw.isascii() and "\0" not in raw
             else write(raw)
         )
-    if type(field) in _PLAIN_NUMBER:
+    if kind in _PLAIN_NUMBER:
         return lambda raw: str(raw) if type(raw) is int else write(raw)
-    if type(field) in _FLOATS:
+    if kind in _FLOATS:
         return lambda raw: (
             repr(raw) if type(raw) is float and raw and raw - raw == 0 else write(raw)
         )
-    if type(field) is peewee.BooleanField:
+    if kind is peewee.BooleanField:
         return lambda raw: _BOOLEANS[raw] if raw in _BOOLEANS else write(raw)
-    return write
+    return None

@@ -56,7 +56,7 @@ class DatabaseLockedError(CmcoreError, peewee.OperationalError):
         return (
             f"The database is locked by another connection{where}; nothing was "
             "changed. Try again, make the other transaction shorter, or wait longer: "
-            'cmcore.connect(url, timeout=30). A transaction that reads before it '
+            "cmcore.connect(url, timeout=30). A transaction that reads before it "
             'writes should begin with db.atomic("IMMEDIATE").'
         )
 

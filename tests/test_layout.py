@@ -21,6 +21,7 @@ LAYERS = {
     "errors": 0,
     "context": 0,
     "changes": 0,
+    "generators": 0,
     "keys": 0,
     "encodings": 1,
     "values": 1,

@@ -29,8 +29,8 @@ _UNSUPPORTED = frozenset(
 def engine_of(database: Any) -> Engine | None:
     """Return the engine, or None for a class that cmcore cannot capture."""
     if isinstance(database, peewee.SqliteDatabase):
-        return _SQLITE if _is_supported(database) else None
-    if isinstance(database, peewee.PostgresqlDatabase) and _is_supported(database):
+        return _SQLITE if is_capturable(database) else None
+    if isinstance(database, peewee.PostgresqlDatabase) and is_capturable(database):
         if database.server_version is None:
             database.connection()
         if database.server_version < _OLD_AND_NEW_IN_RETURNING:
@@ -39,7 +39,8 @@ def engine_of(database: Any) -> Engine | None:
     return None
 
 
-def _is_supported(database: Any) -> bool:
+def is_capturable(database: Any) -> bool:
+    """Tell whether the class writes in this thread, through a driver that we know."""
     known = _supported.get(type(database))
     if known is None:
         names = {base.__name__ for base in type(database).__mro__}

@@ -54,10 +54,8 @@ class Write(NamedTuple):
 
 def conflict_update(query: Any) -> bool:
     """Tell whether an INSERT may update a row that is there already."""
-    conflict = query._on_conflict  # noqa: SLF001
-    return conflict is not None and bool(
-        conflict._update or conflict._preserve  # noqa: SLF001
-    )
+    conflict = query._on_conflict
+    return conflict is not None and bool(conflict._update or conflict._preserve)
 
 
 def target_positions(query: Any, layout: Layout) -> tuple[int, ...]:
@@ -66,15 +64,15 @@ def target_positions(query: Any, layout: Layout) -> tuple[int, ...]:
     Empty where the target is not named by plain columns, or is itself updated: then
     rows are found by their primary key.
     """
-    conflict = query._on_conflict  # noqa: SLF001
+    conflict = query._on_conflict
     combined = query.model._meta.combined
     fields = []
-    for target in conflict._conflict_target or ():  # noqa: SLF001
+    for target in conflict._conflict_target or ():
         field = combined.get(target) if isinstance(target, str) else target
         if not isinstance(field, peewee.Field):
             return ()
         fields.append(field)
-    written = {*(conflict._update or ()), *(conflict._preserve or ())}  # noqa: SLF001
+    written = {*(conflict._update or ()), *(conflict._preserve or ())}
     names = {w if isinstance(w, str) else getattr(w, "name", None) for w in written}
     if any(f.name in names or f.column_name in names for f in fields):
         return ()

@@ -14,7 +14,8 @@ class Failure(NamedTuple):
         values: The value of the only one of them, as the engine writes it, if told.
         kind: "unique", "missing" (a foreign key's target), "referenced" (by another
             row), "reference" (a foreign key, either way), "null", "check", "long",
-            "nul" (a U+0000), "locked" or "absent" (a table or column).
+            "nul" (a U+0000), "locked", "absent" (a table or column) or
+            "unusable" (the database cannot be written, or is gone).
     """
 
     kind: str
@@ -32,6 +33,10 @@ _SQLSTATES = {
     "42P01": "absent",
     "42703": "absent",
     "55P03": "locked",
+    "25006": "unusable",
+    "57P01": "unusable",
+    "57P02": "unusable",
+    "57P03": "unusable",
 }
 _REFERENCES = {"23503", "23001"}
 _DETAIL_KEY = re.compile(r"Key \((.+?)\)=\((.*)\) ", re.DOTALL)
@@ -42,6 +47,7 @@ _SQLITE = (
     ("check", re.compile(r"CHECK constraint failed: (?P<constraint>.+)")),
     ("reference", re.compile(r"FOREIGN KEY constraint failed")),
     ("locked", re.compile(r"database (?:table )?is locked|database schema is locked")),
+    ("unusable", re.compile(r"readonly|disk is full|disk I/O|unable to open")),
     ("absent", re.compile(r"no such (?:table|column)|has no column named")),
 )
 
@@ -52,6 +58,9 @@ def read_failure(error: BaseException) -> Failure | None:
     state = getattr(original, "pgcode", None) or getattr(original, "sqlstate", None)
     if state is not None:
         return _read_postgresql(original, state)
+    if type(original).__module__.startswith("psycopg"):
+        is_lost = isinstance(error, peewee.OperationalError | peewee.InterfaceError)
+        return Failure("unusable") if is_lost else None
     if isinstance(error, ValueError) and "NUL" in str(error):
         return Failure("nul")
     if isinstance(error, peewee.DatabaseError):

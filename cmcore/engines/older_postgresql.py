@@ -39,7 +39,7 @@ class OlderPostgresql(Postgresql):
         sql = (
             f"{ctes.rstrip() + ', ' if ctes else 'WITH '}{old_rows} "
             f"{rendered.text(verb, body_end)}"
-            f"{', ' if rendered.sources else ' FROM '}\"cm_old\" WHERE {joined} "
+            f'{", " if rendered.sources else " FROM "}"cm_old" WHERE {joined} '
             f"RETURNING {own_returning}{', ' if own_returning else ''}{returned}"
         )
         values = [*cte_values, *old_values, *rendered.values[verb[1] :]]

@@ -75,9 +75,7 @@ class Postgresql(Savepoints):
         only = self.shown_to_hooks(write) if write.before else None
         layout = write.layout
         extra = layout.qualified_columns(layout.qualifier)
-        cursor, rows = self.run_returning(
-            write, extra, len(layout.columns), only=only
-        )
+        cursor, rows = self.run_returning(write, extra, len(layout.columns), only=only)
         return Captured(cursor, [(row, None) for row in rows])
 
     def shown_to_hooks(self, write: Write) -> list[Any]:
@@ -146,9 +144,7 @@ class Postgresql(Savepoints):
         self, write: Write, predicted: list[Pair], happened: list[Pair]
     ) -> list[Pair]:
         """Return the rows whose class is another one than the hooks were told."""
-        told = {
-            self.identity(write, new): old is None for old, new in predicted if new
-        }
+        told = {self.identity(write, new): old is None for old, new in predicted if new}
         return [
             (old, new)
             for old, new in happened

@@ -1,7 +1,5 @@
 """PostgreSQL's catalog, for the tables that unqualified names reach."""
 
-# ruff: noqa: S608 - names are quoted, values are parameters
-
 import re
 from typing import Any
 

@@ -41,7 +41,7 @@ class Sqlite(Savepoints):
         """Ask the connection itself: raw begin() is not on peewee's stack."""
         return bool(database.connection().in_transaction)
 
-    def is_readable(self, database: Any) -> bool:  # noqa: ARG002
+    def is_readable(self, database: Any) -> bool:
         """Tell whether a statement may be sent after an error."""
         return True
 
@@ -75,9 +75,7 @@ class Sqlite(Savepoints):
             write.before([(row, None) for row in old.values()])
         cursor = self._run(write)
         new = self._by_keys(write.database, layout, new_keys.values()) if old else {}
-        pairs: list[Pair] = [
-            (row, new.get(new_keys[key])) for key, row in old.items()
-        ]
+        pairs: list[Pair] = [(row, new.get(new_keys[key])) for key, row in old.items()]
         return Captured(cursor, pairs)
 
     def _delete(self, write: Write) -> Captured:
@@ -323,4 +321,3 @@ def _plain(values: Sequence[Any]) -> bool:
     if kinds == {int}:
         return True
     return kinds == {str} and not any("\x00" in value for value in values)
-

@@ -31,11 +31,11 @@ class MarkedCTE(Mark):
     def __init__(self, expressions: Any) -> None:
         """Take them all."""
         super().__init__(peewee.CommaNodeList(expressions))
-        self._recursive = any(e._recursive for e in expressions)  # noqa: SLF001
+        self._recursive = any(e._recursive for e in expressions)
 
 
 def _position(ctx: Any) -> tuple[int, int]:
-    return len(ctx._sql), len(ctx._values)  # noqa: SLF001
+    return len(ctx._sql), len(ctx._values)
 
 
 class Rendered:
@@ -45,7 +45,16 @@ class Rendered:
         shown: The caller's statement, as the `peewee` logger shows it.
     """
 
-    __slots__ = ("assigned", "ctes", "end", "pieces", "sources", "tail", "values", "where")
+    __slots__ = (
+        "assigned",
+        "ctes",
+        "end",
+        "pieces",
+        "sources",
+        "tail",
+        "values",
+        "where",
+    )
 
     def __init__(self) -> None:
         """Begin without any clause."""
@@ -129,34 +138,34 @@ class Renderable:
 def render(query: Any, database: peewee.Database) -> Rendered:
     """Render the query once, with marks around the clauses that capture reuses."""
     twin = query.clone()
-    rendered = twin._rendered = Rendered()  # noqa: SLF001
-    if query._cte_list:  # noqa: SLF001
-        rendered.ctes = MarkedCTE(query._cte_list)  # noqa: SLF001
-        twin._cte_list = (rendered.ctes,)  # noqa: SLF001
-    if query._where is not None:  # noqa: SLF001
-        rendered.where = twin._where = Mark(query._where)  # noqa: SLF001
+    rendered = twin._rendered = Rendered()
+    if query._cte_list:
+        rendered.ctes = MarkedCTE(query._cte_list)
+        twin._cte_list = (rendered.ctes,)
+    if query._where is not None:
+        rendered.where = twin._where = Mark(query._where)
     if getattr(query, "_from", None):
-        rendered.sources = Mark(peewee.CommaNodeList(query._from))  # noqa: SLF001
-        twin._from = (rendered.sources,)  # noqa: SLF001
+        rendered.sources = Mark(peewee.CommaNodeList(query._from))
+        twin._from = (rendered.sources,)
     if isinstance(query, peewee.Update):
         _mark_keys(query, twin, rendered)
     ctx = database.get_sql_context()
     ctx.sql(twin)
-    rendered.pieces, rendered.values = ctx._sql, ctx._values  # noqa: SLF001
+    rendered.pieces, rendered.values = ctx._sql, ctx._values
     return rendered
 
 
 def _mark_keys(query: Any, twin: Any, rendered: Rendered) -> None:
     """Mark what an UPDATE assigns to the primary key, which is rare."""
     keys = query.model._meta.get_primary_keys()
-    assigned = [key for key in keys if key in query._update]  # noqa: SLF001
+    assigned = [key for key in keys if key in query._update]
     if assigned:
-        twin._update = dict(query._update)  # noqa: SLF001
+        twin._update = dict(query._update)
     for key in assigned:
-        value = query._update[key]  # noqa: SLF001
+        value = query._update[key]
         if not isinstance(value, peewee.Node) or isinstance(value, peewee.Model):
             value = key.to_value(value)
         else:
             value = peewee.qualify_names(value)
         mark = rendered.assigned[key] = Mark(value)
-        twin._update[key] = mark  # noqa: SLF001
+        twin._update[key] = mark

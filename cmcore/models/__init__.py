@@ -5,6 +5,7 @@
 
 from cmcore.models.base import Model
 from cmcore.models.mixins import ActorMixin, AuditMixin, SoftDeleteMixin, TimestampMixin
+
 from cmcore.models.user import User, UserRole  # isort: skip
 from cmcore.models.audit_log import AuditLog
 from cmcore.models.customer import Customer, CustomerStatus, CustomerType

@@ -37,7 +37,7 @@ def _resolved(context: Context, database: Any) -> Context:
     mark = engine.placeholder if engine else "?"
     found = quiet(
         database,
-        f"SELECT email, role FROM users WHERE id = {mark}",  # noqa: S608 - constant
+        f"SELECT email, role FROM users WHERE id = {mark}",
         (context.user_id,),
     ).fetchone()
     if found is None:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import peewee
 
-from cmcore.fields import JSONField, KeyField, UTCDateTimeField
+from cmcore.fields import JSONField, KeyField
 from cmcore.models.base import Model
 from cmcore.models.guards import AppendOnly
 from cmcore.models.mixins import SoftDeleteMixin, StampedTime, UserReference
@@ -16,7 +16,6 @@ from cmcore.schema.constraints import (
     default,
     with_declared_lengths,
 )
-
 from cmcore.values import key_text
 
 

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import peewee
 
 from cmcore.engines.binding import engine_of
+from cmcore.errors import DuplicateError
 from cmcore.hooks import dispatch
+from cmcore.models.failures import holder_of
 from cmcore.models.metaclass import ModelMeta
 from cmcore.models.queries import RecordedDelete, RecordedInsert, RecordedUpdate
 from cmcore.models.reads import RecordedSelect
@@ -147,6 +149,16 @@ class _whole:  # noqa: N801 - reads as a clause: with _whole(Model)
             self._unit = Unit(database, engine, meta.layout, savepoint=True)
             self._unit.__enter__()
 
-    def __exit__(self, *error: Any) -> None:
-        if self._unit is not None:
-            self._unit.__exit__(*error)
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if self._unit is None:
+            return
+        self._unit.__exit__(kind, error, trace)
+        if isinstance(error, DuplicateError) and error.key is None:
+            self._find_holder(error)
+
+    def _find_holder(self, error: DuplicateError) -> None:
+        """Look again after all is undone: on the way it could not be read."""
+        meta = self._model._meta
+        if len(error.fields) == 1 and error.value is not None:
+            fields = [meta.fields[error.fields[0]]]
+            error.key = holder_of(meta.layout, meta.database, fields, [error.value])

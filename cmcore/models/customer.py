@@ -1,6 +1,6 @@
 """Customers: whom the business deals with."""
 
-from enum import Enum
+from enum import StrEnum
 
 import peewee
 
@@ -15,28 +15,20 @@ from cmcore.models.mixins import (
 from cmcore.schema.constraints import checks_of, default, with_declared_lengths
 
 
-class CustomerType(str, Enum):
+class CustomerType(StrEnum):
     """Whether a customer is a person or a company."""
 
     INDIVIDUAL = "individual"
     CORPORATE = "corporate"
 
-    def __str__(self) -> str:
-        """Return the value, as the database has it."""
-        return self.value
 
-
-class CustomerStatus(str, Enum):
+class CustomerStatus(StrEnum):
     """Where a customer stands."""
 
     PENDING = "pending"
     ACTIVE = "active"
     SUSPENDED = "suspended"
     INACTIVE = "inactive"
-
-    def __str__(self) -> str:
-        """Return the value, as the database has it."""
-        return self.value
 
 
 @with_declared_lengths

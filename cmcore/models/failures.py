@@ -1,6 +1,6 @@
 """The database's refusals as cmcore's own errors, with what is known of the row."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import peewee
@@ -17,6 +17,7 @@ from cmcore.errors import (
     PendingMigrationsError,
     StillReferencedError,
     TooLongError,
+    UnreachableDatabaseError,
 )
 from cmcore.layout import Layout
 from cmcore.models.literals import Known, known_rows
@@ -96,6 +97,12 @@ class _Reading:
     def read(self, failure: Failure, text: str) -> Exception | None:
         if failure.kind == "locked":
             return DatabaseLockedError(self._table)
+        if failure.kind == "unusable":
+            msg = (
+                f"{self._table}: the database cannot be used ({text.strip()}). Check "
+                "that the server runs, that the disk has room, and that you may write."
+            )
+            return UnreachableDatabaseError(msg)
         if failure.kind == "absent":
             return pending(self._database, self._table, text)
         if failure.kind == "unique":
@@ -157,24 +164,12 @@ class _Reading:
         return next((v for i, v in enumerate(values) if stored[i] in stored[:i]), None)
 
     def _holder(self, fields: list[Any], row: Known) -> Any:
-        layout, engine = self._layout, engine_of(self._database)
-        if engine is None or not layout.keys or not engine.is_readable(self._database):
-            return None
-        where = " AND ".join(
-            f"{layout.columns[layout.positions[field]]} = {engine.placeholder}"
-            for field in fields
-        )
-        found = quiet(
-            self._database,
-            f"SELECT {', '.join(layout.columns)} FROM {layout.table_sql} "
-            f"WHERE {where}",
-            [field.db_value(row[field]) for field in fields],
-        ).fetchone()
-        return found and layout.key(found)
+        values = [row[field] for field in fields]
+        return holder_of(self._layout, self._database, fields, values)
 
     def _reference(self, failure: Failure) -> Exception:
-        if failure.kind == "reference":  # SQLite does not tell which
-            return self._sqlite_reference()
+        if failure.kind == "reference":  # one engine does not tell which
+            return self._untold_reference()
         if failure.kind == "referenced":
             detail = f"Table {failure.other_table} refers to it."
             return StillReferencedError(
@@ -186,7 +181,7 @@ class _Reading:
         known = {"table": self._table, "constraint": failure.constraint}
         return self._error(MissingReferenceError, field, value, known)
 
-    def _sqlite_reference(self) -> Exception:
+    def _untold_reference(self) -> Exception:
         known = {"table": self._table, "constraint": None}
         if not isinstance(self._query, peewee.Delete):
             for row in self._rows():
@@ -269,3 +264,22 @@ def pending(database: Any, table: str, text: str) -> Exception | None:
             return None
         scripts = tuple(state.pending)
     return PendingMigrationsError(scripts, table)
+
+
+def holder_of(
+    layout: Layout, database: Any, fields: Sequence[Any], values: Sequence[Any]
+) -> Any:
+    """Return the key of the row that holds unique values, where it can be read."""
+    engine = engine_of(database)
+    if engine is None or not layout.keys or not engine.is_readable(database):
+        return None
+    where = " AND ".join(
+        f"{layout.columns[layout.positions[field]]} = {engine.placeholder}"
+        for field in fields
+    )
+    found = quiet(
+        database,
+        f"SELECT {', '.join(layout.columns)} FROM {layout.table_sql} WHERE {where}",
+        [f.db_value(value) for f, value in zip(fields, values, strict=True)],
+    ).fetchone()
+    return found and layout.key(found)

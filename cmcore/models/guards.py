@@ -14,15 +14,15 @@ from cmcore.models.literals import assigned, inserted_rows
 class AppendOnly:
     """Entries of the trail can be added, and nothing else."""
 
-    def before(self, query: Any, database: Any) -> None:  # noqa: ARG002
+    def before(self, query: Any, database: Any) -> None:
         """Raise `AppendOnlyError` for any statement that could touch an entry."""
         if isinstance(query, peewee.Update):
-            raise AppendOnlyError("update")
+            raise AppendOnlyError(operation="update")
         if isinstance(query, peewee.Delete):
-            raise AppendOnlyError("purge")
+            raise AppendOnlyError(operation="purge")
         conflict = query._on_conflict
         if conflict is not None and (conflict._action or "").upper() != "IGNORE":
-            raise AppendOnlyError("replace")
+            raise AppendOnlyError(operation="replace")
 
     def after(self, changes: Sequence[Change]) -> None:
         """Do nothing: what may not happen was refused before."""

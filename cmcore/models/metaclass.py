@@ -54,7 +54,9 @@ class Metadata(peewee.Metadata):
             partial = getattr(field, "named_index", None)
             if partial is not None:
                 index = peewee.ModelIndex(
-                    self.model, (field,), name=f"idx_{self.table_name}_{field.column_name}"
+                    self.model,
+                    (field,),
+                    name=f"idx_{self.table_name}_{field.column_name}",
                 )
                 indexes.append(index.where(field.is_null(False)) if partial else index)
         return indexes
@@ -147,7 +149,7 @@ class ModelMeta(peewee.ModelBase):
         bases: tuple[type, ...],
         attrs: dict[str, Any],
         *,
-        abstract: bool = False,  # noqa: ARG002 - consumed by __new__
+        abstract: bool = False,
     ) -> None:
         """Swallow the class keyword."""
         super().__init__(name, bases, attrs)
@@ -171,18 +173,16 @@ def _mixin_fields(bases: Iterable[type]) -> Iterable[tuple[str, peewee.Field]]:
             for name, field in vars(mixin).items():
                 if isinstance(field, peewee.Field):
                     twin = copy.deepcopy(field)
-                    peewee.Field._field_counter += 1  # noqa: SLF001
-                    twin._order = peewee.Field._field_counter  # noqa: SLF001
-                    twin._sort_key = (2, twin._order)  # noqa: SLF001
+                    peewee.Field._field_counter += 1
+                    twin._order = peewee.Field._field_counter
+                    twin._sort_key = (2, twin._order)
                     yield name, twin
 
 
 def _meta_options(meta: type | None, parents: list[Any]) -> dict[str, Any]:
     own = {k: v for k, v in vars(meta).items() if k[:1] != "_"} if meta else {}
     for option in _OPTIONS:
-        inherited = [
-            n for parent in parents for n in getattr(parent._meta, option, ())
-        ]
+        inherited = [n for parent in parents for n in getattr(parent._meta, option, ())]
         own[option] = tuple(dict.fromkeys([*inherited, *own.get(option, ())]))
     own.setdefault("audit", all(getattr(p._meta, "audit", True) for p in parents))
     metadata = own.get("model_metadata_class") or next(

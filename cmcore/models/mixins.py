@@ -42,9 +42,7 @@ class UserReference(peewee.ForeignKeyField):
 
     _users: type[peewee.Model] | None = None
 
-    def __init__(
-        self, *args: Any, partial_index: bool = False, **kwargs: Any
-    ) -> None:
+    def __init__(self, *args: Any, partial_index: bool = False, **kwargs: Any) -> None:
         """Take whether the index leaves NULLs out."""
         defaults = {"on_delete": "SET NULL", "backref": "+", "index": False}
         kwargs.pop("model", None)

@@ -111,7 +111,7 @@ class Recorded(Renderable):
         """Return a query whose data can be read more than once."""
         return self
 
-    def _announcing(self, query: Any, layout: Layout, recorder: Recorder) -> Any:  # noqa: ARG002
+    def _announcing(self, query: Any, layout: Layout, recorder: Recorder) -> Any:
         """Return what the engine calls before the statement; None if that is done."""
         return recorder.announce
 
@@ -142,7 +142,7 @@ class RecordedDelete(Recorded, peewee.ModelDelete):
 class RecordedInsert(Recorded, peewee.ModelInsert):
     """`Model.insert()` and its kin."""
 
-    _stamps: Mapping[Any, Any] = {}  # noqa: RUF012 - never changed in place
+    _stamps: Mapping[Any, Any] = {}
 
     def get_default_data(self) -> Any:
         """Add the stamps to the defaults of the fields."""

@@ -155,7 +155,9 @@ class Recorder:
             }
             keys = [layout.fields[i] for i in layout.keys]
             values = tuple(
-                python_value(k, row[k]) if row.get(k, COMPUTED) is not COMPUTED else None
+                python_value(k, row[k])
+                if row.get(k, COMPUTED) is not COMPUTED
+                else None
                 for k in keys
             )
             key = values if len(values) > 1 else (values[0] if values else None)

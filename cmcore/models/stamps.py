@@ -106,7 +106,9 @@ def _stamp_insert(twin: Any, layout: Layout, stamps: dict[Any, Any]) -> None:
         twin._insert = _without_nulls(insert, stamps, layout)
     elif insert is not None:
         columns = twin._columns or twin.get_default_columns()
-        at = {i: f for i, c in enumerate(columns) if (f := field_of(c, layout)) in stamps}
+        at = {
+            i: f for i, c in enumerate(columns) if (f := field_of(c, layout)) in stamps
+        }
         twin._insert = [
             _without_nulls(row, stamps, layout)
             if isinstance(row, Mapping)

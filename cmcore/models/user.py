@@ -1,6 +1,6 @@
 """Users: who acts, and who may log in."""
 
-from enum import Enum
+from enum import StrEnum
 
 import peewee
 
@@ -23,16 +23,12 @@ from cmcore.models.mixins import (
 from cmcore.schema.constraints import checks_of, default, with_declared_lengths
 
 
-class UserRole(str, Enum):
+class UserRole(StrEnum):
     """What a user may do, in the words of the application."""
 
     ADMIN = "admin"
     CORPORATE = "corporate"
     CLIENT = "client"
-
-    def __str__(self) -> str:
-        """Return the value, as the database has it."""
-        return self.value
 
 
 @with_declared_lengths

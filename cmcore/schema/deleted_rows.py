@@ -5,8 +5,6 @@ their own, together with the references to them that become NULL. When 005 runs 
 they return, and so do the references.
 """
 
-# ruff: noqa: S608 - names are quoted, values are parameters
-
 import json
 from collections.abc import Sequence
 from typing import Any

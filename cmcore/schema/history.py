@@ -1,7 +1,5 @@
 """Which scripts a database has seen, told without the stock runner."""
 
-# ruff: noqa: S608 - names are quoted, values are parameters
-
 import re
 from pathlib import Path
 from typing import Literal, NamedTuple

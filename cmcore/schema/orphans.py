@@ -1,7 +1,5 @@
 """Rows that name a user who does not exist: refused, or given to one who does."""
 
-# ruff: noqa: S608 - names are quoted, values are parameters
-
 import os
 from collections.abc import Sequence
 

@@ -5,8 +5,6 @@ anew, so that whatever an application added to it comes through: comments, gener
 columns, AUTOINCREMENT, STRICT, WITHOUT ROWID, its indexes and triggers, and the rowids.
 """
 
-# ruff: noqa: S608 - names are quoted, values are parameters
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Drop a table, unless rows would be lost or something else would break."""
 
-# ruff: noqa: S608 - names are quoted, values are parameters
-
 import peewee
 
 from cmcore.engines.catalog import is_sqlite, references_to, rows

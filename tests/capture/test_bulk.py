@@ -75,7 +75,7 @@ def insert_many(m: Any, kind: str, count: int) -> None:
         m.insert_many(batch).execute()
 
 
-def update(m: Any, kind: str, count: int) -> None:  # noqa: ARG001
+def update(m: Any, kind: str, count: int) -> None:
     """Update all rows, each to another value."""
     assert m.update(n=m.n + 1).execute() == count
 
@@ -90,7 +90,7 @@ def upsert(m: Any, kind: str, count: int) -> None:
         query.on_conflict(conflict_target=[m.code], preserve=[m.n]).execute()
 
 
-def delete(m: Any, kind: str, count: int) -> None:  # noqa: ARG001
+def delete(m: Any, kind: str, count: int) -> None:
     """Delete all rows."""
     assert m.delete().execute() == count
 
@@ -171,7 +171,9 @@ def test_a_write_of_no_row_calls_no_hook(
     model.update(n=1).execute()
     model.delete().execute()
     model.insert_many([]).execute()
-    model.insert_from(model.select(model.code).where(model.id < 0), [model.code]).execute()
+    model.insert_from(
+        model.select(model.code).where(model.id < 0), [model.code]
+    ).execute()
     assert witness.calls == []
     assert bench.entries() == []
 

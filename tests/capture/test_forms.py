@@ -73,9 +73,7 @@ def test_form(bench: Bench, kind: str, form: Form) -> None:
     check(bench, kind, form)
 
 
-@pytest.mark.parametrize(
-    ("engine", "kind", "form"), parameters(kinds=("integer",))
-)
+@pytest.mark.parametrize(("engine", "kind", "form"), parameters(kinds=("integer",)))
 def test_form_in_a_transaction(bench: Bench, kind: str, form: Form) -> None:
     """Inside nested blocks of the caller a write does the same."""
     with bench.db.atomic(), bench.plain.atomic(), bench.db.atomic():
@@ -84,9 +82,7 @@ def test_form_in_a_transaction(bench: Bench, kind: str, form: Form) -> None:
     assert len({entry.transaction for entry in entries}) <= 1
 
 
-@pytest.mark.parametrize(
-    ("engine", "kind", "form"), parameters(SQLITE, ("text",))
-)
+@pytest.mark.parametrize(("engine", "kind", "form"), parameters(SQLITE, ("text",)))
 def test_form_with_returning_clause(
     bench: Bench, kind: str, form: Form, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,9 +100,7 @@ def test_form_on_older_postgresql(older: Bench, kind: str, form: Form) -> None:
     check(older, kind, form)
 
 
-@pytest.mark.parametrize(
-    ("engine", "kind", "form"), parameters(POSTGRESQL, ("uuid",))
-)
+@pytest.mark.parametrize(("engine", "kind", "form"), parameters(POSTGRESQL, ("uuid",)))
 def test_form_with_psycopg3(
     bench: Bench, kind: str, form: Form, monkeypatch: pytest.MonkeyPatch
 ) -> None:

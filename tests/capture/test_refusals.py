@@ -49,15 +49,19 @@ WRITES: dict[str, tuple[str, Callable[[], Any]]] = {
     "update_expression": ("update", lambda: Item.update(n=Item.n + 1).execute()),
     "upsert_create": (
         "create",
-        lambda: Item.insert(**_row(1)).on_conflict(
-            conflict_target=[Item.code], preserve=[Item.n]
-        ).execute(),
+        lambda: (
+            Item.insert(**_row(1))
+            .on_conflict(conflict_target=[Item.code], preserve=[Item.n])
+            .execute()
+        ),
     ),
     "upsert_update": (
         "update",
-        lambda: Item.insert(**_row(1, code="a", n=7)).on_conflict(
-            conflict_target=[Item.code], preserve=[Item.n]
-        ).execute(),
+        lambda: (
+            Item.insert(**_row(1, code="a", n=7))
+            .on_conflict(conflict_target=[Item.code], preserve=[Item.n])
+            .execute()
+        ),
     ),
     "delete": ("delete", lambda: Item.delete().where(Item.n > 1).execute()),
     "delete_instance": ("delete", lambda: Item.get().delete_instance()),
@@ -160,9 +164,8 @@ def test_an_update_that_changes_the_rows_it_was_shown(
 
     bench.seed(KIND)
     plugin(Busy())
-    with bench.db.atomic():
-        with pytest.raises(Boom):
-            Item.update(n=9).execute()
+    with bench.db.atomic(), pytest.raises(Boom):
+        Item.update(n=9).execute()
     assert models.Stamped.select().count() == 0
     assert bench.entries() == []
 
@@ -179,11 +182,17 @@ def test_audit_false_still_calls_hooks(
         conflict_target=[model.name], preserve=[model.n]
     ).execute()
     row.delete_instance()
-    stages = [f"{stage} {verb}" for verb in ("create", "update", "update", "delete")
-              for stage in ("before", "after")]
+    stages = [
+        f"{stage} {verb}"
+        for verb in ("create", "update", "update", "delete")
+        for stage in ("before", "after")
+    ]
     assert witness.calls == stages
     assert [change.new and dict(change.new) for _, change in witness.after] == [
-        {"id": row.id, "name": "a", "n": 0}, {"n": 4}, {"n": 5}, None
+        {"id": row.id, "name": "a", "n": 0},
+        {"n": 4},
+        {"n": 5},
+        None,
     ]
     assert bench.entries() == []
 

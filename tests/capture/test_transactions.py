@@ -83,7 +83,13 @@ def test_each_outermost_transaction_has_an_id(bench: Bench) -> None:
     with bench.db.transaction():
         Item.create(code="e")
     entries = bench.entries()
-    assert [ids(entries).index(entry.transaction) for entry in entries] == [0, 1, 2, 2, 3]
+    assert [ids(entries).index(entry.transaction) for entry in entries] == [
+        0,
+        1,
+        2,
+        2,
+        3,
+    ]
 
 
 def test_a_commit_in_mid_block_begins_a_new_id(bench: Bench) -> None:
@@ -259,9 +265,9 @@ def test_pooled_databases(engine: str, make_url: MakeUrl) -> None:
                     if number % 2:
                         transaction.rollback()
         with db.connection_context():
-            counts = AuditLog.select(AuditLog.action, peewee.fn.COUNT(AuditLog.id)).group_by(
-                AuditLog.action
-            )
+            counts = AuditLog.select(
+                AuditLog.action, peewee.fn.COUNT(AuditLog.id)
+            ).group_by(AuditLog.action)
             assert dict(counts.tuples()) == {"create": 6, "update": 1 + 3 + 5 - 1}
             chosen = AuditLog.select(AuditLog.transaction_id).distinct()
             assert chosen.count() == 8
