@@ -18,7 +18,6 @@ from cmcore.entries import audit_rows
 from cmcore.errors import InvalidValueError, MissingReferenceError, TooLongError
 from cmcore.hooks import hookimpl
 from cmcore.keys import new_key, now
-from cmcore.layout import Layout
 from cmcore.models.actors import acting_context
 from cmcore.models.audit_log import AuditLog
 from cmcore.models.recorder import Changes
@@ -178,12 +177,12 @@ def record(  # noqa: PLR0913 - the columns of an entry
     if isinstance(database, peewee.Proxy):
         database = database.obj or database
     database.connection()
-    layout: Layout = AuditLog._meta.layout  # type: ignore[attr-defined]
+    layout = AuditLog._meta.layout
     engine: Any = engine_of(database)
     identifier, at = new_key(), now()
-    with Unit(database, engine, layout, savepoint=False):
-        require_schema(database, _TABLE)
-        context = acting_context(database)
+    with Unit(database, engine, layout, savepoint=False) as unit:
+        require_schema(database, _TABLE, unit.before_reading)
+        context = acting_context(database, unit.before_reading)
         merged = {**context.extra, **extra}
         shared = _shared_columns(
             context, at, transaction_id(database), given["resource_type"]

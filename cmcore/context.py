@@ -275,7 +275,7 @@ def _user_columns(user: Any) -> dict[str, Any]:
         }
     role = getattr(user, "role", None)
     return {
-        "user_id": _checked_text("user_id", str(user._pk)),  # noqa: SLF001
+        "user_id": _checked_text("user_id", str(user.get_id())),
         "user_email": getattr(user, "email", None),
         "user_role": role.value if isinstance(role, Enum) else role,
     }

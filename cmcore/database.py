@@ -1,6 +1,6 @@
 """Opening a database and binding the models to it: where the parts are wired."""
 
-from typing import Any
+from typing import Any, cast
 
 import peewee
 
@@ -32,7 +32,9 @@ def connect(url: str, *, plugins: bool = True, **options: Any) -> peewee.Databas
     return database
 
 
-def init(database: peewee.Database, *, plugins: bool = True) -> peewee.Database:
+def init(
+    database: peewee.Database | peewee.Proxy, *, plugins: bool = True
+) -> peewee.Database:
     """Bind an application's own peewee database instead of opening one.
 
     Every `cmcore.Model` without a database of its own uses it from here on, classes
@@ -41,8 +43,8 @@ def init(database: peewee.Database, *, plugins: bool = True) -> peewee.Database:
     Raises:
         ConfigurationError: A class of database that cmcore cannot record.
     """
-    if isinstance(database, peewee.Proxy) and database.obj is not None:
-        database = database.obj
+    if isinstance(database, peewee.Proxy):
+        database = cast("peewee.Database", database.obj or database)
     refuse_unsupported(database)
     binding.bind(database)
     return database

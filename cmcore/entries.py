@@ -63,7 +63,7 @@ class RowWriter:
         self._layout = layout
         self._table = layout.model._meta.table_name
         self._names = [encode_basestring(name) + ":" for name in layout.names]
-        self._writers = [
+        self._writers: list[ToJson] = [
             (lambda _: f'"{MASK}"') if i in layout.masked else _writer(layout, i)
             for i in range(len(layout.fields))
         ]

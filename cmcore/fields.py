@@ -16,16 +16,15 @@ import peewee
 from cmcore.errors import ConfigurationError, InvalidValueError, NaiveDatetimeError
 from cmcore.keys import new_key
 
-if TYPE_CHECKING:  # the classes are generic for type checkers only
+if TYPE_CHECKING:  # peewee's classes are generic for type checkers only
+    # "or Any" is None where a field allows NULL: nobody is made to ask for it.
     _Field = peewee.Field[Any]
-    _CharField = peewee.CharField[Any]
-    _DateTimeField = peewee.DateTimeField[Any]
-    _ForeignKeyField = peewee.ForeignKeyField[Any]
+    _CharField = peewee.CharField[str | Any]
+    _DateTimeField = peewee.DateTimeField[datetime | Any]
 else:
     _Field = peewee.Field
     _CharField = peewee.CharField
     _DateTimeField = peewee.DateTimeField
-    _ForeignKeyField = peewee.ForeignKeyField
 
 
 def field_label(field: _Field) -> str:
@@ -131,6 +130,10 @@ class EnumField(_UniformField):
         max_length: The length of the column.
         **options: What every peewee field takes.
     """
+
+    if TYPE_CHECKING:  # a member, or a text that the enumeration does not know
+
+        def __get__(self, instance: Any, owner: Any) -> Any: ...
 
     def __init__(
         self, enum_class: type[enum.Enum], max_length: int = 255, **options: Any
@@ -292,8 +295,12 @@ class JSONField(peewee.JSONField):
     """A JSON value: jsonb on PostgreSQL, text on SQLite."""
 
 
-class ForeignKeyField(_ForeignKeyField):
-    """A reference to a row; the bare key is `<name>_id` in Python."""
+if TYPE_CHECKING:
+    ForeignKeyField = peewee.ForeignKeyField  # which knows the model it refers to
+else:
+
+    class ForeignKeyField(peewee.ForeignKeyField):
+        """A reference to a row; the bare key is `<name>_id` in Python."""
 
 
 class ManyToManyField(peewee.ManyToManyField):

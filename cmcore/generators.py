@@ -1,11 +1,13 @@
 """Generators whose body runs in a block that its consumer does not see."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import AbstractContextManager
 from typing import Any
 
 
-def stepwise(block: AbstractContextManager[Any], generator: Any) -> Iterator[Any]:
+def stepwise(
+    block: AbstractContextManager[Any], generator: Any
+) -> Generator[Any, Any, Any]:
     """Run each step of a generator inside the block, and its consumer outside."""
     step, argument = generator.send, None
     try:

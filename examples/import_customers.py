@@ -139,10 +139,10 @@ def show_trail(names: dict[str, str], count: int = 10) -> None:
     for heading in ("Customer", "Why"):
         table.add_column(heading, overflow="fold")
     for entry in reversed(entries):
-        name = names.get(entry.resource_id) or str(entry.resource_id)
+        name = names.get(entry.resource_id or "") or str(entry.resource_id)
         table.add_row(
             f"{entry.created_at:%H:%M:%S}",
-            Text(entry.user_email),
+            Text(entry.user_email or ""),
             Text(entry.action, STYLES.get(entry.action, "")),
             Text.assemble((name, "bold"), *(f"\n{line}" for line in changes(entry))),
             Text((entry.extra_data or {}).get("reason", "")),

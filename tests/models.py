@@ -15,6 +15,8 @@ import peewee
 import cmcore
 from cmcore.fields import KeyField, ManyToManyField, UTCDateTimeField
 
+USERS = ("alice", "bob")
+"""Ids of users who act."""
 KEYS = ("integer", "text", "uuid", "composite", "none")
 
 
@@ -74,7 +76,8 @@ def item_model(base: type[peewee.Model], kind: str) -> Any:
         "price": peewee.DecimalField(10, 2, null=True, default=Decimal("1.50")),
         "Meta": type("Meta", (), options),
     }
-    model: Any = type(base)(f"{kind.title()}Item", (base,), body)
+    metaclass: Any = type(base)
+    model = metaclass(f"{kind.title()}Item", (base,), body)
     model.counter = counter
     return model
 
@@ -198,7 +201,7 @@ class Measurement(cmcore.Model):
     value = peewee.DoubleField(null=True)
     taken = UTCDateTimeField(null=True)
     price = peewee.DecimalField(10, 3, null=True)
-    raw = peewee.BlobField(null=True)
+    data = peewee.BlobField(null=True)
 
     class Meta:
         table_name = "measurements"

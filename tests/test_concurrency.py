@@ -192,7 +192,7 @@ def test_eight_threads_with_eight_users_lose_and_mix_nothing(
         recorded = [
             (
                 entry.action,
-                int(entry.resource_id),
+                int(entry.resource_id or -1),
                 (entry.old_values or {}).get("n"),
                 (entry.new_values or {}).get("n"),
             )
@@ -262,7 +262,7 @@ def held_lock(path: str, seconds: float) -> threading.Thread:
 @pytest.mark.parametrize("model", [Plain, Total])
 @pytest.mark.parametrize("begin", [None, "DEFERRED"])
 def test_a_first_write_waits_for_the_lock_as_in_peewee(
-    make_url: Any, model: type[peewee.Model], begin: str | None
+    make_url: Any, model: Any, begin: str | None
 ) -> None:
     """The very first write through a database waits its turn, in a transaction too."""
     url = make_url("sqlite", migrated=True)

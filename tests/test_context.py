@@ -390,7 +390,12 @@ def test_a_value_longer_than_its_column_is_refused_on_entry(
 
 def test_odd_values_of_a_block_never_make_a_write_fail(alice: User) -> None:
     """NUL, lone surrogates, NaN and objects in the context are recorded safely."""
-    odd = {"nan": float("nan"), "nul": "a\0b", "object": object(), "k\0": 1}
+    odd: dict[str, Any] = {
+        "nan": float("nan"),
+        "nul": "a\0b",
+        "object": object(),
+        "k\0": 1,
+    }
     with cmcore.acting_as(alice, user_agent="a\0b", request_path="/\udcff", **odd):
         entry = written()
     assert entry.user_agent == "ab"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -119,7 +120,7 @@ def test_psycopg3_can_be_named_in_the_url(make_url: Any) -> None:
         Item.create(n=1)
         assert type(db.connection()).__module__ == "psycopg"
         assert db.execute_sql("SHOW TimeZone").fetchone() == ("UTC",)
-        assert AuditLog.get().created_at.utcoffset().total_seconds() == 0
+        assert AuditLog.get().created_at.utcoffset() == timedelta(0)
 
 
 def test_postgresql_sessions_run_in_utc(make_url: Any) -> None:
@@ -265,10 +266,12 @@ def test_models_follow_the_last_database(tmp_path: Path) -> None:
             table_name = "database_later"
 
     assert Own._meta.database is first
-    for model in (Item, Later, Customer, AuditLog):
+    followers: list[type[cmcore.Model]] = [Item, Later, Customer, AuditLog]
+    for model in followers:
         assert model._meta.database is second
     cmcore.init(first)
-    for model in (Item, Later, Customer, AuditLog, Own):
+    followers.append(Own)
+    for model in followers:
         assert model._meta.database is first
     first.close()
     second.close()
@@ -326,7 +329,7 @@ def test_an_applications_own_database_is_recorded(name: str, make_url: Any) -> N
         Item.create(n=1)
         Item.update(n=2).execute()
         assert AuditLog.for_model(Item).count() == 2
-    (db.close_all if "pooled" in name else db.close)()
+    getattr(db, "close_all" if "pooled" in name else "close")()
 
 
 @pytest.mark.parametrize("name", REFUSED)

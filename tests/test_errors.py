@@ -208,9 +208,9 @@ def test_a_refusal_is_typed_and_says_where(db: peewee.Database) -> None:
         assert str(error).startswith(where)
         assert str(error).endswith(".")
         assert not error.constraint or error.constraint in str(error)
-        assert isinstance(error, peewee.IntegrityError)
         twin = pickle.loads(pickle.dumps(error))  # noqa: S301
         assert (str(twin), twin.value) == (str(error), error.value)
+        assert isinstance(error, peewee.IntegrityError)
         assert snapshot() == before
 
 

@@ -1,6 +1,7 @@
 """`cmcore.record`: entries for events that are not changes of a row."""
 
 from decimal import Decimal
+from typing import Any
 
 import peewee
 import pytest
@@ -56,7 +57,12 @@ def test_record_refuses_what_the_table_would(
     database: peewee.Database, changed: dict[str, str], error: type[Exception]
 ) -> None:
     """Empty and too long texts raise typed errors, and nothing is written."""
-    given = {"action": "a", "resource_type": "r", "description": "d", **changed}
+    given: dict[str, Any] = {
+        "action": "a",
+        "resource_type": "r",
+        "description": "d",
+        **changed,
+    }
     with pytest.raises(error) as caught:
         cmcore.record(given.pop("action"), **given)
     assert caught.value.column in changed  # type: ignore[attr-defined]
@@ -70,7 +76,11 @@ def test_odd_texts_in_a_record_are_written(
     database: peewee.Database, name: str
 ) -> None:
     """NUL and lone surrogates in an event, as an attacker may send, are recorded."""
-    given = {"resource_type": "r", "description": "d", name: "a\0b\udcffc"}
+    given: dict[str, Any] = {
+        "resource_type": "r",
+        "description": "d",
+        name: "a\0b\udcffc",
+    }
     cmcore.record("x", **given)
     assert AuditLog.select().count() == 1
 

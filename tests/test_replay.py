@@ -1,6 +1,6 @@
 """The trail is complete: replaying it from the start gives the tables as they are."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -66,7 +66,7 @@ moments = st.none() | st.sampled_from(
     [datetime(2024, 2, 29, 23, 59, 59, 999999, UTC), datetime(1, 1, 1, tzinfo=UTC)]
 )
 texts = st.none() | st.text(
-    st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=5
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5
 )
 small = st.integers(0, 3)
 plants = st.fixed_dictionaries(
@@ -132,10 +132,10 @@ class Writes(RuleBasedStateMachine):
         self.db.execute_sql("DELETE FROM audit_logs")
 
     def teardown(self) -> None:
-        """Close whatever is open."""
+        """Give up whatever is open."""
         if hasattr(self, "stack"):
             while self.open:
-                self.open.pop().__exit__(None, None, None)
+                self.end(keep=False)
             self.stack.close()
 
     def attempt(self, write: Callable[[], Any]) -> None:
@@ -151,16 +151,15 @@ class Writes(RuleBasedStateMachine):
         """Open a transaction or a savepoint."""
         if len(self.open) < 3:
             block: AbstractContextManager[Any] = self.db.atomic()
-            block.__enter__()
-            self.open.append(block)
+            self.open.append((block, block.__enter__()))
 
     @rule(keep=st.booleans())
     def end(self, keep: bool) -> None:
         """Commit or roll back the innermost one."""
         if self.open:
-            block = self.open.pop()
+            block, transaction = self.open.pop()
             if not keep:
-                block.rollback()
+                transaction.rollback()
             block.__exit__(None, None, None)
 
     @rule(given=plants)
@@ -288,9 +287,12 @@ class Writes(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def url(engine: str, make_url: MakeUrl) -> Iterator[str]:
-    """A migrated database of each engine."""
-    yield make_url(engine, migrated=True)
+def url(engine: str, make_url: MakeUrl) -> str:
+    """A migrated database of each engine, which does not wait for locks for ever."""
+    made = make_url(engine, migrated=True)
+    if engine == "postgresql":
+        made += ("&" if "?" in made else "?") + "options=-c%20lock_timeout%3D2s"
+    return made
 
 
 def test_replaying_the_trail_gives_the_tables(url: str) -> None:

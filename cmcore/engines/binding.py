@@ -4,6 +4,7 @@ from typing import Any
 
 import peewee
 
+from cmcore.engines.execution import connection_of
 from cmcore.engines.older_postgresql import OlderPostgresql
 from cmcore.engines.postgresql import Postgresql
 from cmcore.engines.sqlite import Sqlite
@@ -32,7 +33,7 @@ def engine_of(database: Any) -> Engine | None:
         return _SQLITE if is_capturable(database) else None
     if isinstance(database, peewee.PostgresqlDatabase) and is_capturable(database):
         if database.server_version is None:
-            database.connection()
+            connection_of(database)
         if database.server_version < _OLD_AND_NEW_IN_RETURNING:
             return _OLDER_POSTGRESQL
         return _POSTGRESQL

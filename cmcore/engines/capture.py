@@ -41,6 +41,7 @@ class Write(NamedTuple):
     """One write statement on its way to the database.
 
     Attributes:
+        before_reading: To be called before anything is read.
         before: Called with what is known of each row before the statement is kept;
             None where no plugin wants to know. It may raise, to refuse.
     """
@@ -49,6 +50,7 @@ class Write(NamedTuple):
     query: Any
     layout: Layout
     rendered: Rendered
+    before_reading: Callable[[], None]
     before: Callable[[list[Pair]], None] | None
 
 

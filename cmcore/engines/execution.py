@@ -10,11 +10,17 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import peewee
-
 from cmcore.changes import MASK
+from cmcore.engines.internals import internal
 
 logger = logging.getLogger("cmcore.sql")
+
+
+def connection_of(database: Any) -> Any:
+    """Return the connection, opened only where the database opens it by itself."""
+    if database.is_closed():
+        database.cursor().close()
+    return database.connection()
 
 
 def run(
@@ -25,13 +31,13 @@ def run(
     database._log_query(text, visible)
     log(sql, params)
     if not database.query_hooks:
-        with peewee.__exception_wrapper__:
+        with internal.__exception_wrapper__:
             cursor = database.cursor()
             cursor.execute(sql, params or ())
         return cursor
     start = time.perf_counter()
     try:
-        with peewee.__exception_wrapper__:
+        with internal.__exception_wrapper__:
             cursor = database.cursor()
             cursor.execute(sql, params or ())
     except Exception as error:
@@ -44,7 +50,7 @@ def run(
 def quiet(database: Any, sql: str, params: Sequence[Any] = ()) -> Any:
     """Execute a statement of our own; only the logger `cmcore.sql` sees it."""
     log(sql, params)
-    with peewee.__exception_wrapper__:
+    with internal.__exception_wrapper__:
         cursor = database.cursor()
         cursor.execute(sql, params)
     return cursor
@@ -53,7 +59,7 @@ def quiet(database: Any, sql: str, params: Sequence[Any] = ()) -> Any:
 def quiet_many(database: Any, sql: str, rows: Sequence[Sequence[Any]]) -> None:
     """Execute one statement of our own for many rows."""
     log(sql, rows)
-    with peewee.__exception_wrapper__:
+    with internal.__exception_wrapper__:
         database.cursor().executemany(sql, rows)
 
 
@@ -73,8 +79,8 @@ class hidden_parameters:  # noqa: N801 - reads as a clause: with hidden_paramete
 
     def __enter__(self) -> None:
         """Begin to hide."""
-        if _PeeweeFilter.instance not in peewee.logger.filters:
-            peewee.logger.addFilter(_PeeweeFilter.instance)
+        if _PeeweeFilter.instance not in internal.logger.filters:
+            internal.logger.addFilter(_PeeweeFilter.instance)
         self._token = _hiding.set(True)
 
     def __exit__(self, *_: object) -> None:
@@ -92,7 +98,7 @@ class _PeeweeFilter(logging.Filter):
         message: Any = record.msg
         if _hiding.get() and isinstance(message, tuple):
             sql, params = message
-            record.msg = (sql, _masked(params))  # type: ignore[assignment]
+            record.msg = (sql, _masked(params))
         return True
 
 

@@ -19,7 +19,7 @@ from cmcore.engines.capture import (
     dry_run,
     target_positions,
 )
-from cmcore.engines.execution import Rows, quiet, run
+from cmcore.engines.execution import Rows, connection_of, quiet, run
 from cmcore.layout import Layout, quoted
 
 
@@ -33,7 +33,7 @@ class Postgresql(Savepoints):
 
     def in_transaction(self, database: Any) -> bool:
         """Ask the connection itself: raw begin() is not on peewee's stack."""
-        return bool(database._adapter.txn_status(database.connection()) != 0)
+        return bool(database._adapter.txn_status(connection_of(database)) != 0)
 
     def is_readable(self, database: Any) -> bool:
         """Tell whether the transaction was not aborted by an error."""

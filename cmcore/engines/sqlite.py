@@ -1,8 +1,8 @@
 """SQLite: how it locks, and how rows are captured before and after a write.
 
-An UPDATE or DELETE is sent as the caller wrote it; the old rows are read first, under
-the write lock, and the new ones afterwards by key. This holds for ORDER BY and LIMIT,
-for triggers that change the row, and needs no RETURNING.
+An UPDATE is sent as the caller wrote it; the old rows are read first, under the write
+lock, and the new ones afterwards by key. This holds for ORDER BY and LIMIT, and for
+triggers that change the row. Rows that appear or disappear come back by RETURNING.
 """
 
 import functools
@@ -23,7 +23,7 @@ from cmcore.engines.capture import (
     dry_run,
     target_positions,
 )
-from cmcore.engines.execution import Rows, quiet, quiet_many, run
+from cmcore.engines.execution import Rows, connection_of, quiet, quiet_many, run
 from cmcore.layout import Layout, quoted
 
 _PARAMETERS = 32_000
@@ -39,7 +39,7 @@ class Sqlite(Savepoints):
 
     def in_transaction(self, database: Any) -> bool:
         """Ask the connection itself: raw begin() is not on peewee's stack."""
-        return bool(database.connection().in_transaction)
+        return bool(connection_of(database).in_transaction)
 
     def is_readable(self, database: Any) -> bool:
         """Tell whether a statement may be sent after an error."""
@@ -79,7 +79,11 @@ class Sqlite(Savepoints):
         return Captured(cursor, pairs)
 
     def _delete(self, write: Write) -> Captured:
-        old, _ = self._matching(write)
+        has_tail = write.rendered.tail != write.rendered.end
+        if write.before is None and not has_tail:
+            cursor, rows = self._run_returning(write)
+            return Captured(cursor, [(row, None) for row in rows])
+        old, _ = self._matching(write)  # RETURNING may not stand behind LIMIT
         if write.before and old:
             write.before([(row, None) for row in old.values()])
         cursor = self._run(write)
@@ -89,6 +93,7 @@ class Sqlite(Savepoints):
         self, write: Write
     ) -> tuple[dict[Any, Row], dict[Any, tuple[Any, ...]]]:
         """Read the rows that the statement will hit: by old key, and the new keys."""
+        write.before_reading()
         layout, rendered = write.layout, write.rendered
         parts, params = [layout.qualified_columns(layout.qualifier)], []
         if not layout.keys:
@@ -191,6 +196,7 @@ class Sqlite(Savepoints):
 
     def _upsert(self, write: Write) -> Captured:
         """Try the statement once and undo it, to learn which rows it will hit."""
+        write.before_reading()
         layout, database = write.layout, write.database
         target = target_positions(write.query, layout) or layout.keys
         names = [layout.columns[i] for i in target] or ["rowid"]
@@ -217,6 +223,7 @@ class Sqlite(Savepoints):
         return Captured(cursor, paired(kept))
 
     def _replace(self, write: Write) -> Captured:
+        write.before_reading()
         layout, database = write.layout, write.database
         tried = self._tried(write)
         candidates: dict[Any, Row] = {}
@@ -266,7 +273,7 @@ class Sqlite(Savepoints):
         return [row[len(row) - width :] for row in rows]
 
     def _run_returning(self, write: Write, extra: str = "") -> tuple[Any, list[Row]]:
-        """Send an INSERT; return the caller's cursor and the rows as they are."""
+        """Send an INSERT or DELETE; return the caller's cursor, and the rows."""
         sql, width = self._returning(write, extra)
         cursor = run(
             write.database,

@@ -8,6 +8,8 @@ from typing import Any
 
 import peewee
 
+from cmcore.engines.internals import internal
+
 
 class Mark(peewee.Node):
     """Stands around a node and remembers where its text and parameters are."""
@@ -126,13 +128,13 @@ class Renderable:
     def _apply_ordering(self, ctx: Any) -> Any:
         if self._rendered is not None:
             self._rendered.tail = _position(ctx)
-        return super()._apply_ordering(ctx)  # type: ignore[misc]
+        return super()._apply_ordering(ctx)  # type: ignore[misc]  # mixin
 
     def apply_returning(self, ctx: Any) -> Any:
         """Note where RETURNING begins."""
         if self._rendered is not None:
             self._rendered.end = _position(ctx)
-        return super().apply_returning(ctx)  # type: ignore[misc]
+        return super().apply_returning(ctx)  # type: ignore[misc]  # mixin
 
 
 def render(query: Any, database: peewee.Database) -> Rendered:
@@ -149,7 +151,7 @@ def render(query: Any, database: peewee.Database) -> Rendered:
         twin._from = (rendered.sources,)
     if isinstance(query, peewee.Update):
         _mark_keys(query, twin, rendered)
-    ctx = database.get_sql_context()
+    ctx: Any = database.get_sql_context()
     ctx.sql(twin)
     rendered.pieces, rendered.values = ctx._sql, ctx._values
     return rendered
@@ -166,6 +168,6 @@ def _mark_keys(query: Any, twin: Any, rendered: Rendered) -> None:
         if not isinstance(value, peewee.Node) or isinstance(value, peewee.Model):
             value = key.to_value(value)
         else:
-            value = peewee.qualify_names(value)
+            value = internal.qualify_names(value)
         mark = rendered.assigned[key] = Mark(value)
         twin._update[key] = mark

@@ -101,7 +101,10 @@ def _by_verb(changes: Any) -> Iterable[tuple[str, Sequence[Change]]]:
 def redactions(change: Change) -> frozenset[str]:
     """Return the names of the fields that plugins want masked in the audit row."""
     answers = plugins.pluggy.hook.cmcore_redact(change=change)
-    return frozenset(name for answer in answers if answer for name in answer)
+    names: set[str] = set()
+    for answer in answers:
+        names.update([answer] if isinstance(answer, str) else answer or ())
+    return frozenset(names)
 
 
 def has_redactors() -> bool:

@@ -70,7 +70,7 @@ class Plugins:
         """
         with self._lock:
             manager = self.pluggy
-            name = name or getattr(plugin, "__name__", type(plugin).__name__)
+            name = name or str(getattr(plugin, "__name__", type(plugin).__name__))
             _refuse_misfits(plugin, name)
             if name in self._objects or manager.is_registered(plugin):
                 msg = (
@@ -83,15 +83,16 @@ class Plugins:
 
     def _add(self, name: str, plugin: Any) -> None:
         manager = self.pluggy
-        if name not in self._blocked:
-            try:
-                manager.register(plugin, name=name)
-                manager.check_pending()
-            except pluggy.PluginValidationError as error:
-                if manager.has_plugin(name):
-                    manager.unregister(name=name)
-                msg = f"Plugin {name!r} does not fit: {error}"
-                raise PluginError(msg) from error
+        try:
+            manager.register(plugin, name=name)
+            manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            if manager.has_plugin(name):
+                manager.unregister(name=name)
+            msg = f"Plugin {name!r} does not fit: {error}"
+            raise PluginError(msg) from error
+        if name in self._blocked:
+            manager.unregister(name=name)
         self._objects[name] = plugin
         self.generation += 1
 
@@ -164,8 +165,17 @@ def _refuse_misfits(plugin: Any, name: str) -> None:
     if isinstance(plugin, type):
         msg = f"Plugin {name!r} is a class. Register an instance: {name}()."
         raise PluginError(msg)
-    for hook in _hook_names(plugin):
-        if inspect.iscoroutinefunction(getattr(plugin, hook)):
+    hooks = _hook_names(plugin)
+    if not hooks:
+        msg = (
+            f"Plugin {name!r} ({type(plugin).__name__}) has no hook. "
+            "Mark its functions with @cmcore.hookimpl."
+        )
+        raise PluginError(msg)
+    for hook in hooks:
+        function = getattr(plugin, hook)
+        is_async = inspect.iscoroutinefunction(function)
+        if is_async or inspect.isasyncgenfunction(function):
             msg = f"Plugin {name!r}: {hook} is async. Hooks are ordinary functions."
             raise PluginError(msg)
 

@@ -1,5 +1,6 @@
 """Who acts on a database: the context's user, looked up once for each block."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +14,12 @@ SYSTEM = "system"
 """The id of the user who acted when nobody is named."""
 
 
-def acting_context(database: Any) -> Context:
+def acting_context(database: Any, before_reading: Callable[[], None]) -> Context:
     """Return the context of a write: its user is never None, and is known here.
+
+    Args:
+        database: Where the write goes.
+        before_reading: Called before anything is read.
 
     Raises:
         MissingReferenceError: The context names a user who does not exist. On a
@@ -24,6 +29,8 @@ def acting_context(database: Any) -> Context:
     key = database if context.user_id is not None else SYSTEM
     known = context.resolved.get(key)
     if known is None:
+        if context.user_id is not None:
+            before_reading()
         known = context.resolved[key] = _resolved(context, database)
     return known
 

@@ -1,7 +1,7 @@
 """The entries of the trail."""
 
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import peewee
 
@@ -18,8 +18,20 @@ from cmcore.schema.constraints import (
 )
 from cmcore.values import key_text
 
+if TYPE_CHECKING:
 
-class Trail(RecordedSelect):
+    class _Entries(peewee.ModelSelect["AuditLog"]):
+        @overload
+        def __getitem__(self, value: int) -> "AuditLog": ...
+        @overload
+        def __getitem__(self, value: slice) -> list["AuditLog"]: ...
+        def __getitem__(self, value: Any) -> Any: ...
+        def first(self, database: Any = None, n: int = 1) -> "AuditLog | None": ...
+else:
+    _Entries = RecordedSelect
+
+
+class Trail(_Entries):
     """A select of entries, newest first, which can be narrowed step by step."""
 
     def for_instance(self, obj: peewee.Model) -> Self:
@@ -34,14 +46,12 @@ class Trail(RecordedSelect):
 
     def for_model(self, model: type[peewee.Model]) -> Self:
         """Keep the entries of one model's table."""
-        narrowed: Self = self.where(AuditLog.resource_type == model._meta.table_name)
-        return narrowed
+        return self.where(AuditLog.resource_type == model._meta.table_name)
 
     def by_user(self, user: Any) -> Self:
         """Keep what one user did, given as an object or by id."""
-        key = user._pk if isinstance(user, peewee.Model) else str(user)
-        narrowed: Self = self.where(AuditLog.user == key)
-        return narrowed
+        key = user.get_id() if isinstance(user, peewee.Model) else str(user)
+        return self.where(AuditLog.user == key)
 
     def between(self, start: datetime, end: datetime) -> Self:
         """Keep the entries from `start` up to, and without, `end`; both aware.
@@ -49,10 +59,7 @@ class Trail(RecordedSelect):
         Raises:
             NaiveDatetimeError: A moment without a time zone.
         """
-        narrowed: Self = self.where(
-            AuditLog.created_at >= start, AuditLog.created_at < end
-        )
-        return narrowed
+        return self.where(AuditLog.created_at >= start, AuditLog.created_at < end)
 
 
 @with_declared_lengths
@@ -87,6 +94,11 @@ class AuditLog(SoftDeleteMixin, Model):
     created_by = UserReference(partial_index=True)
     updated_by = UserReference(partial_index=True)
 
+    if TYPE_CHECKING:
+        user_id: peewee.CharField[str | None]
+        created_by_id: peewee.CharField[str | None]
+        updated_by_id: peewee.CharField[str | None]
+
     class Meta:
         table_name = "audit_logs"
         constraints = checks_of("audit_logs")
@@ -99,8 +111,7 @@ class AuditLog(SoftDeleteMixin, Model):
     def trail(cls) -> Trail:
         """Return all entries, newest first, soft-deleted ones included."""
         query = Trail(cls, cls._meta.sorted_fields, is_default=True)
-        ordered: Trail = query.order_by(cls.created_at.desc(), cls.id.desc())
-        return ordered
+        return query.order_by(cls.created_at.desc(), cls.id.desc())
 
     @classmethod
     def for_instance(cls, obj: peewee.Model) -> Trail:
@@ -138,11 +149,10 @@ class AuditLog(SoftDeleteMixin, Model):
         created = trail.where(cls.action == "create").limit(1).get_or_none()
         if created is None:
             return trail
-        narrowed: Trail = trail.where(
+        return trail.where(
             (cls.created_at > created.created_at)
             | ((cls.created_at == created.created_at) & (cls.id >= created.id))
         )
-        return narrowed
 
 
 Model.use_trail(AuditLog)

@@ -1,6 +1,6 @@
 """`Model`: a peewee model whose writes are recorded."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import peewee
 
@@ -8,11 +8,14 @@ from cmcore.engines.binding import engine_of
 from cmcore.errors import DuplicateError
 from cmcore.hooks import dispatch
 from cmcore.models.failures import holder_of
-from cmcore.models.metaclass import ModelMeta
+from cmcore.models.metaclass import Metadata, ModelMeta
 from cmcore.models.queries import RecordedDelete, RecordedInsert, RecordedUpdate
 from cmcore.models.reads import RecordedSelect
 from cmcore.models.schema_state import require_schema
 from cmcore.models.unit import Unit
+
+if TYPE_CHECKING:
+    from cmcore.models.audit_log import Trail
 
 
 class _KnowingInstance:
@@ -55,33 +58,65 @@ class Model(peewee.Model, metaclass=ModelMeta, abstract=True):
 
     _trail: ClassVar[Any] = None
 
-    if not TYPE_CHECKING:
+    if TYPE_CHECKING:  # what peewee's stubs leave without types
+        id: Any
+        _meta: Metadata
+
+        @classmethod
+        def replace(cls, data: Any = None, /, **insert: Any) -> peewee.ModelInsert:
+            """Return an insert that replaces the row which is in its way."""
+
+        @classmethod
+        def replace_many(cls, rows: Any, fields: Any = None) -> peewee.ModelInsert:
+            """Return an insert of many rows that replaces rows in their way."""
+
+        @classmethod
+        def set_by_id(cls, key: Any, value: Any) -> int:
+            """Update the row with this key, and return how many there were."""
+
+        @classmethod
+        def delete_by_id(cls, pk: Any) -> int:
+            """Delete the row with this key, and return how many there were."""
+
+        @classmethod
+        def get_or_create(cls, **kwargs: Any) -> tuple[Self, bool]:
+            """Return the row, and whether it was created; `defaults` fill it in."""
+
+        @classmethod
+        def filter(cls, *nodes: Any, **filters: Any) -> peewee.ModelSelect[Self]:
+            """Return a select narrowed in the way of Django's queries."""
+
+        @classmethod
+        def table_exists(cls) -> bool:
+            """Tell whether the database has the table."""
+
+    else:  # the stubs of these say what a caller needs
         insert = _KnowingInstance(RecordedInsert)
         update = _KnowingInstance(RecordedUpdate)
 
-    @classmethod
-    def select(cls, *fields: Any) -> Any:
-        """Return a select; reading before `cmcore.migrate` raises a clear error."""
-        is_default = not fields
-        return RecordedSelect(
-            cls, fields or cls._meta.sorted_fields, is_default=is_default
-        )
+        @classmethod
+        def select(cls, *fields: Any) -> Any:
+            """Return a select; reading before `cmcore.migrate` raises a clear error."""
+            is_default = not fields
+            return RecordedSelect(
+                cls, fields or cls._meta.sorted_fields, is_default=is_default
+            )
 
-    @classmethod
-    def insert_many(cls, rows: Any, fields: Any = None) -> Any:
-        """Return an insert of many rows: dicts, or tuples with `fields`."""
-        return RecordedInsert(cls, insert=rows, columns=fields)
+        @classmethod
+        def insert_many(cls, rows: Any, fields: Any = None) -> Any:
+            """Return an insert of many rows: dicts, or tuples with `fields`."""
+            return RecordedInsert(cls, insert=rows, columns=fields)
 
-    @classmethod
-    def insert_from(cls, query: Any, fields: Any) -> Any:
-        """Return an INSERT … SELECT."""
-        columns = [getattr(cls, f) if isinstance(f, str) else f for f in fields]
-        return RecordedInsert(cls, insert=query, columns=columns)
+        @classmethod
+        def insert_from(cls, query: Any, fields: Any) -> Any:
+            """Return an INSERT … SELECT."""
+            columns = [getattr(cls, f) if isinstance(f, str) else f for f in fields]
+            return RecordedInsert(cls, insert=query, columns=columns)
 
-    @peewee.classmethod_only
-    def delete(cls) -> Any:  # noqa: N805 - peewee's own decorator
-        """Return a delete."""
-        return RecordedDelete(cls)
+        @peewee.classmethod_only
+        def delete(cls) -> Any:  # noqa: N805 - peewee's own decorator
+            """Return a delete."""
+            return RecordedDelete(cls)
 
     @classmethod
     def bulk_create(cls, model_list: Any, batch_size: int | None = None) -> None:
@@ -95,7 +130,8 @@ class Model(peewee.Model, metaclass=ModelMeta, abstract=True):
     ) -> int:
         """Update fields of many objects, of all of them or none."""
         with _whole(cls):
-            count: int = super().bulk_update(model_list, fields, batch_size)
+            update: Any = super().bulk_update
+            count: int = update(model_list, fields, batch_size)
         return count
 
     def delete_instance(
@@ -107,12 +143,13 @@ class Model(peewee.Model, metaclass=ModelMeta, abstract=True):
         with _whole(type(self)):
             return int(super().delete_instance(recursive, delete_nullable))
 
-    def history(self) -> Any:
+    def history(self) -> "Trail":
         """Return the entries of this row since it was created, newest first.
 
         A chainable select of `AuditLog`, also after the row is gone.
         """
-        return Model._trail.history_of(self)
+        trail: Trail = Model._trail.history_of(self)
+        return trail
 
     @classmethod
     def use_trail(cls, audit_log: type[peewee.Model]) -> None:

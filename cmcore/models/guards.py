@@ -7,6 +7,7 @@ import peewee
 
 from cmcore.changes import Action, Change
 from cmcore.engines.execution import quiet
+from cmcore.engines.internals import internal
 from cmcore.errors import AppendOnlyError, ProtectedRowError
 from cmcore.models.literals import assigned, inserted_rows
 
@@ -47,11 +48,11 @@ class ProtectedRow:
         It looks before the statement, so that a foreign key does not answer first.
         """
         key = query.model._meta.primary_key
-        if isinstance(query, peewee.Insert):
+        if isinstance(query, internal.Insert):
             if query._on_conflict is not None and self._is_in_the_way(query, database):
                 self._refuse(query.model)
             return
-        renames = isinstance(query, peewee.Update) and key in query._update
+        renames = isinstance(query, internal.Update) and key in query._update
         if renames or isinstance(query, peewee.Delete):
             sources = (query.model, *(getattr(query, "_from", None) or ()))
             hit = peewee.ModelSelect(query.model, (key,)).from_(*sources)

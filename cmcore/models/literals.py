@@ -5,6 +5,7 @@ from typing import Any
 
 import peewee
 
+from cmcore.engines.internals import internal
 from cmcore.layout import Layout
 
 Known = dict[Any, Any]
@@ -38,7 +39,7 @@ def inserted_rows(query: Any, layout: Layout, *, computed: Any = None) -> list[K
 
 def assigned(query: Any, layout: Layout) -> Known:
     """Return what an UPDATE assigns, or an upsert's update, without expressions."""
-    if isinstance(query, peewee.Insert):
+    if isinstance(query, internal.Insert):
         conflict = query._on_conflict
         return _by_field((conflict and conflict._update) or {}, layout)
     return _by_field(getattr(query, "_update", None) or {}, layout)

@@ -7,6 +7,7 @@ from typing import Any
 
 import peewee
 
+from cmcore.engines.internals import internal
 from cmcore.errors import UnboundModelError
 from cmcore.layout import Layout
 
@@ -92,8 +93,9 @@ class Binding:
     def follow(self, model: type[peewee.Model]) -> None:
         """Bind the model now, if there is a database, and with every later one."""
         self._followers.add(model)
-        model._meta.follows_default = True
-        model._meta.set_database(self.database or UnboundDatabase(model.__name__))
+        meta: Any = model._meta
+        meta.follows_default = True
+        meta.set_database(self.database or UnboundDatabase(model.__name__))
 
     def follows(self, model: type[peewee.Model]) -> bool:
         """Tell whether the model has no database of its own."""
@@ -138,13 +140,14 @@ class ModelMeta(peewee.ModelBase):
         if follows:
             options["database"] = None
         attrs["Meta"] = type("Meta", (), options)
-        model = super().__new__(cls, name, bases, attrs)
+        make: Any = super().__new__
+        model = make(cls, name, bases, attrs)
         if follows:
             binding.follow(model)
         return model
 
     def __init__(
-        cls,
+        cls,  # noqa: N805 - of a metaclass
         name: str,
         bases: tuple[type, ...],
         attrs: dict[str, Any],
@@ -156,7 +159,7 @@ class ModelMeta(peewee.ModelBase):
 
 
 def _in_order(bases: tuple[type, ...]) -> tuple[type, ...]:
-    """Leave out a base from which a later one derives, so that mixins may stand last."""
+    """Leave out a base from which a later one derives: mixins may stand last."""
     return tuple(
         base
         for i, base in enumerate(bases)
@@ -172,9 +175,9 @@ def _mixin_fields(bases: Iterable[type]) -> Iterable[tuple[str, peewee.Field]]:
         for mixin in reversed(base.__mro__):
             for name, field in vars(mixin).items():
                 if isinstance(field, peewee.Field):
-                    twin = copy.deepcopy(field)
-                    peewee.Field._field_counter += 1
-                    twin._order = peewee.Field._field_counter
+                    twin: Any = copy.deepcopy(field)
+                    internal.Field._field_counter += 1
+                    twin._order = internal.Field._field_counter
                     twin._sort_key = (2, twin._order)
                     yield name, twin
 

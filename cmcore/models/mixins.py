@@ -1,6 +1,6 @@
 """Mixins that fill in who and when; they may stand anywhere among the bases."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import peewee
 
@@ -42,8 +42,10 @@ class UserReference(peewee.ForeignKeyField):
 
     _users: type[peewee.Model] | None = None
 
-    def __init__(self, *args: Any, partial_index: bool = False, **kwargs: Any) -> None:
-        """Take whether the index leaves NULLs out."""
+    def __init__(
+        self, *args: Any, partial_index: bool | None = False, **kwargs: Any
+    ) -> None:
+        """Take whether the index leaves NULLs out; None asks for no index."""
         defaults = {"on_delete": "SET NULL", "backref": "+", "index": False}
         kwargs.pop("model", None)
         super().__init__("self", *args, **{"null": True, **defaults, **kwargs})
@@ -84,14 +86,27 @@ class TimestampMixin(Model, abstract=True):
     updated_at = StampedTime()
 
 
-class AuditMixin(TimestampMixin, abstract=True):
+if TYPE_CHECKING:  # no subclass for checkers, so that a model may name both mixins
+
+    class _Timestamps(Model, abstract=True):
+        created_at = StampedTime(once=True)
+        updated_at = StampedTime()
+else:
+    _Timestamps = TimestampMixin
+
+
+class AuditMixin(_Timestamps, abstract=True):
     """Adds `created_by` and `updated_by`, foreign keys to `User`, to the timestamps."""
 
     created_by = StampedReference(once=True)
     updated_by = StampedReference()
 
+    if TYPE_CHECKING:
+        created_by_id: peewee.CharField[str | None]
+        updated_by_id: peewee.CharField[str | None]
 
-class ActorMixin(TimestampMixin, abstract=True):
+
+class ActorMixin(_Timestamps, abstract=True):
     """As `AuditMixin`, with plain user ids for databases that hold only the trail."""
 
     created_by = StampedUser(once=True)
@@ -104,4 +119,7 @@ class SoftDeleteMixin(Model, abstract=True):
     deleted_at = UTCDateTimeField(null=True)
     deleted_by = UserReference(partial_index=True)
 
-    deleted_at.named_index = True
+    if TYPE_CHECKING:
+        deleted_by_id: peewee.CharField[str | None]
+
+    deleted_at.named_index = True  # type: ignore[attr-defined]  # for Metadata

@@ -51,33 +51,43 @@ class Recorded(Renderable):
             engine = engine_of(database)
             listening = dispatch.listeners()
             if engine is None or layout.is_virtual:
-                return super()._execute(database)  # type: ignore[misc]
+                return super()._execute(database)  # type: ignore[misc]  # mixin
             recorded = (
                 listening.plugged
                 or (layout.audit and listening.audited)
                 or layout.guard is not None
             )
             if not recorded and not layout.stamps:
-                return super()._execute(database)  # type: ignore[misc]
+                return super()._execute(database)  # type: ignore[misc]  # mixin
+            if not recorded and self._instance is None:
+                return self._execute_stamped(database, engine, layout)
             savepoint = listening.plugged or layout.guard is not None
-            with Unit(database, engine, layout, savepoint=savepoint):
+            with Unit(database, engine, layout, savepoint=savepoint) as unit:
                 if layout.owned or (layout.audit and listening.audited):
-                    require_schema(database, layout.model._meta.table_name)
+                    table = layout.model._meta.table_name
+                    require_schema(database, table, unit.before_reading)
                 if layout.guard is not None:
+                    unit.before_reading()
                     layout.guard.before(self, database)
-                if not recorded and self._instance is None:
-                    return self._execute_stamped(database, layout)
-                return self._execute_recorded(database, engine, layout)
+                return self._execute_recorded(database, engine, layout, unit)
 
-    def _execute_stamped(self, database: Any, layout: Layout) -> Any:
-        context = acting_context(database)
+    def _execute_stamped(self, database: Any, engine: Any, layout: Layout) -> Any:
+        """Execute one statement with its stamps, which needs no unit around it."""
+
+        def before_reading() -> None:
+            if engine.in_transaction(database):
+                engine.lock(database, layout)
+
+        context = acting_context(database, before_reading)
         query = stamped(self, layout, now(), context.user_id)
-        result = super(Recorded, query)._execute(database)
+        result = super(Recorded, query)._execute(database)  # type: ignore[misc]  # mixin
         self._cursor_wrapper = query._cursor_wrapper
         return result
 
-    def _execute_recorded(self, database: Any, engine: Any, layout: Layout) -> Any:
-        context = acting_context(database)
+    def _execute_recorded(
+        self, database: Any, engine: Any, layout: Layout, unit: Unit
+    ) -> Any:
+        context = acting_context(database, unit.before_reading)
         at = now()
         query = self._prepared(database)
         if layout.stamps:
@@ -94,11 +104,13 @@ class Recorded(Renderable):
             query=query,
             layout=layout,
             rendered=rendered,
+            before_reading=unit.before_reading,
             before=(
                 self._announcing(query, layout, recorder) if listening.warned else None
             ),
         )
         captured: Captured = engine.capture(write)
+        unit.has_changed = True
         changes = recorder.changes(captured.pairs)
         if layout.guard is not None:
             layout.guard.after(changes)
@@ -146,12 +158,12 @@ class RecordedInsert(Recorded, peewee.ModelInsert):
 
     def get_default_data(self) -> Any:
         """Add the stamps to the defaults of the fields."""
-        defaults = super().get_default_data()
+        defaults = super().get_default_data()  # type: ignore[no-untyped-call]  # peewee
         return {**defaults, **self._stamps} if self._stamps else defaults
 
     def _prepared(self, database: Any) -> Any:
         """Do what peewee's `Insert._execute` does first; read generators once."""
-        query = self.clone()
+        query: Any = self.clone()
         if query._as_rowcount:
             if not query._return_cursor:
                 query._returning = None

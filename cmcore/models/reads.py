@@ -5,22 +5,24 @@ from typing import Any
 
 import peewee
 
+from cmcore.engines.internals import internal
 from cmcore.models.failures import translated
 from cmcore.models.schema_state import require_schema
 
 
 class RecordedSelect(peewee.ModelSelect):
-    """`Model.select()`."""
+    """`Model.select()`; type checkers are told of peewee's class instead."""
 
     model: Any
+    _cursor_wrapper: Any
 
     def _execute(self, database: Any) -> Any:
         """Execute, and say so where tables of cmcore are absent or too old."""
         if self._cursor_wrapper is not None:
             return self._cursor_wrapper
-        return self._checked(database, super()._execute)
+        return self._checked(database, super()._execute)  # type: ignore[misc]  # no stub
 
-    @peewee.database_required
+    @internal.database_required  # type: ignore[untyped-decorator]  # no stub
     def count(self, database: Any, clear_limit: bool = False) -> Any:
         """Return the number of rows; it selects from this query as a sub-select."""
 
@@ -29,7 +31,7 @@ class RecordedSelect(peewee.ModelSelect):
 
         return self._checked(database, counted)
 
-    @peewee.database_required
+    @internal.database_required  # type: ignore[untyped-decorator]  # no stub
     def exists(self, database: Any) -> Any:
         """Return whether there is any row; it selects from this query as well."""
         return self._checked(database, super().exists)

@@ -78,8 +78,8 @@ class Changes(Sequence[Change]):
             self.shared,
             action,
             key,
-            old and _values(layout, old, positions),
-            new and _values(layout, new, positions),
+            None if old is None else _values(layout, old, positions),
+            None if new is None else _values(layout, new, positions),
         )
 
 

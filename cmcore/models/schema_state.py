@@ -1,6 +1,7 @@
 """Whether a database has the schema that the models expect, asked once for each."""
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import peewee
@@ -13,14 +14,23 @@ _known: weakref.WeakKeyDictionary[Any, tuple[Any, SchemaState]] = (
 )
 
 
-def schema_of(database: Any) -> SchemaState:
-    """Return the state of the schema; a complete one is remembered."""
+def schema_of(
+    database: Any, before_reading: Callable[[], None] | None = None
+) -> SchemaState:
+    """Return the state of the schema; a complete one is remembered.
+
+    Args:
+        database: Where to look.
+        before_reading: Called before anything is read.
+    """
     if isinstance(database, peewee.Proxy):
         database = database.obj or database
     name = database.database
     known = _known.get(database)
     if known is not None and known[0] == name:
         return known[1]
+    if before_reading is not None:
+        before_reading()
     state = inspect(database)
     if state.kind != "none" and not state.pending:
         _known[database] = (name, state)
@@ -32,8 +42,10 @@ def forget_schema(database: Any) -> None:
     _known.pop(database, None)
 
 
-def require_schema(database: Any, what: str) -> None:
+def require_schema(
+    database: Any, what: str, before_reading: Callable[[], None] | None = None
+) -> None:
     """Raise `PendingMigrationsError` unless the schema is the one of the models."""
-    state = schema_of(database)
+    state = schema_of(database, before_reading)
     if state.kind == "none" or state.pending:
         raise PendingMigrationsError(tuple(state.pending), what)

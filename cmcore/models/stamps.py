@@ -11,6 +11,7 @@ from typing import Any
 import peewee
 
 from cmcore.engines.comparison import is_distinct_from
+from cmcore.engines.internals import internal
 from cmcore.layout import Layout
 from cmcore.models.literals import field_of
 
@@ -19,7 +20,7 @@ def stamped(query: Any, layout: Layout, at: datetime, user_id: str | None) -> An
     """Return the query with the stamps of its model added."""
     values = {f: at if f.stamp.kind == "time" else user_id for f in layout.stamps}
     twin = query.clone()
-    if isinstance(query, peewee.Update):
+    if isinstance(query, internal.Update):
         again = _later(values)
         if query._instance is None:
             given = {field_of(key, layout) for key in query._update}
@@ -89,7 +90,7 @@ def _as_node(field: Any, value: Any) -> peewee.Node:
     if not isinstance(value, peewee.Node) or isinstance(value, peewee.Model):
         value = field.to_value(value)
     node: peewee.Node = value
-    return node if isinstance(node, peewee.Value) else peewee.qualify_names(node)
+    return node if isinstance(node, peewee.Value) else internal.qualify_names(node)
 
 
 def _stamp_insert(twin: Any, layout: Layout, stamps: dict[Any, Any]) -> None:

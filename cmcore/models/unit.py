@@ -7,7 +7,8 @@ Whether a transaction is open is asked of the connection: raw `begin()`,
 import functools
 import threading
 import weakref
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import peewee
 
@@ -19,16 +20,29 @@ from cmcore.layout import Layout
 class Unit:
     """A context manager around everything that one call of the ORM sends.
 
-    Outside a transaction it opens one. Inside one of the caller's it takes the write
-    lock first where the engine has one, and a savepoint where something other than
+    Outside a transaction it opens one. Inside one of the caller's it takes a savepoint
+    where something other than
     the database may raise after a statement; without a savepoint such an error aborts
     the caller's transaction, so that a change without its audit rows is never kept.
 
     Args:
         savepoint: Whether hooks of plugins, or further statements, may raise.
+
+    Attributes:
+        is_inside: Whether the transaction is the caller's.
+        has_changed: To be set once the caller's statement has run: an error before
+            that leaves the caller's transaction as usable as peewee would.
     """
 
-    __slots__ = ("_database", "_engine", "_layout", "_leave", "_savepoint")
+    __slots__ = (
+        "_database",
+        "_engine",
+        "_layout",
+        "_leave",
+        "_savepoint",
+        "has_changed",
+        "is_inside",
+    )
 
     def __init__(
         self, database: Any, engine: Engine, layout: Layout, *, savepoint: bool
@@ -39,12 +53,13 @@ class Unit:
         self._layout = layout
         self._savepoint = savepoint or engine.needs_savepoint
         self._leave: Any = None
+        self.has_changed = self.is_inside = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "Unit":
         """Open a transaction, or a savepoint in the one that is open."""
         database, engine = self._database, self._engine
         if engine.in_transaction(database):
-            engine.lock(database, self._layout)
+            self.is_inside = True
             self._leave = self._leave_open
             if self._savepoint:
                 engine.savepoint(database)
@@ -56,6 +71,15 @@ class Unit:
         else:  # manual_commit(), or after txn.commit(begin=False)
             database.begin(*engine.begin_args)
             self._leave = self._leave_raw
+        return self
+
+    def before_reading(self) -> None:
+        """Take the engine's write lock inside the caller's transaction.
+
+        A deferred transaction that reads before it writes loses the race for it.
+        """
+        if self.is_inside:
+            self._engine.lock(self._database, self._layout)
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         """Keep everything, or undo everything."""
@@ -67,7 +91,7 @@ class Unit:
         self._engine.release_savepoint(self._database)
 
     def _leave_open(self, kind: Any, *_: object) -> None:
-        if kind is not None:
+        if kind is not None and self.has_changed:
             self._engine.poison(self._database)
 
     def _leave_raw(self, kind: Any, *_: object) -> None:
@@ -75,15 +99,27 @@ class Unit:
             self._database.commit()
         else:
             self._database.rollback()
+        forget_transaction(self._database)
+
+
+class _Seen(NamedTuple):
+    """A transaction as it was seen at its first write.
+
+    Attributes:
+        outermost: The bottom of peewee's stack; None for a raw transaction.
+        end: What peewee calls after the commit, and drops at a rollback.
+    """
+
+    outermost: Any
+    identifier: str
+    end: Callable[[], None] | None
 
 
 class _Current(threading.local):
     """The transaction of each database, as this thread last saw it."""
 
     def __init__(self) -> None:
-        self.known: weakref.WeakKeyDictionary[Any, tuple[Any, str]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self.seen: weakref.WeakKeyDictionary[Any, _Seen] = weakref.WeakKeyDictionary()
 
 
 _current = _Current()
@@ -94,23 +130,25 @@ def transaction_id(database: Any) -> str:
 
     A commit or rollback in mid-block ends it, and the next write begins a new one.
     """
-    stack = database._state.transactions
-    outermost = stack[0] if stack else None
-    known = _current.known.get(database)
-    if known is not None and known[0] is outermost:
-        return known[1]
-    identifier = new_key()
-    _current.known[database] = (outermost, identifier)
+    state = database._state
+    outermost = state.transactions[0] if state.transactions else None
+    seen = _current.seen.get(database)
+    if seen is not None and seen.outermost is outermost:
+        if seen.end is None or seen.end in state.commit_callbacks:
+            return seen.identifier
+    end = None
     if isinstance(outermost, peewee._transaction):
-        database.after_commit(functools.partial(forget_transaction, database))
+        end = functools.partial(forget_transaction, database)
+        database.after_commit(end)
     else:
         _watch(database)
-    return identifier
+    seen = _current.seen[database] = _Seen(outermost, new_key(), end)
+    return seen.identifier
 
 
 def forget_transaction(database: Any) -> None:
     """Let the next write begin a new transaction id."""
-    _current.known.pop(database, None)
+    _current.seen.pop(database, None)
 
 
 def _watch(database: Any) -> None:

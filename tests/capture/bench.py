@@ -22,7 +22,11 @@ def key_columns(kind: str, number: int) -> Row:
     """Return the columns of a key that is given, not made."""
     if kind == "composite":
         return {"region": "north", "number": number}
-    keys = {"integer": int, "text": models.text_key, "uuid": models.uuid_key}
+    keys: dict[str, Any] = {
+        "integer": int,
+        "text": models.text_key,
+        "uuid": models.uuid_key,
+    }
     return {"id": keys[kind](number)} if kind in keys else {}
 
 
@@ -101,7 +105,7 @@ class Bench:
         """Return what the trail says, oldest first."""
         named = ("action", "resource_id", "resource_type", "old_values", "new_values")
         moments = (AuditLog.created_at, AuditLog.transaction_id)
-        query = AuditLog.select(*(getattr(AuditLog, n) for n in named), *moments)
+        query: Any = AuditLog.select(*(getattr(AuditLog, n) for n in named), *moments)
         query = query.order_by(AuditLog.created_at, AuditLog.id)
         if model is not None:
             query = query.where(AuditLog.resource_type == model._meta.table_name)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import cmcore
+from cmcore.engines.binding import engine_of
 from cmcore.models.metaclass import binding
 from tests import models
 from tests.capture.bench import Bench
@@ -62,6 +63,10 @@ def _made(engine: str, recorded: str, plain: str, **options: Any) -> Iterator[Be
     bench.bind_plain_models()
     db.create_tables(models.RECORDED)
     plain_db.create_tables(models.UNSEEN)
+    for name in models.USERS:
+        cmcore.User.create(
+            id=name, email=f"{name}@a.org", password_hash="-" * 20, full_name=name
+        )
     binding.bind(None)
     try:
         yield bench
@@ -77,6 +82,7 @@ def _clean(bench: Bench) -> Iterator[Bench]:
     try:
         yield bench
     finally:
-        if bench.db.transaction_depth():  # a test that failed in mid-transaction
+        engine: Any = engine_of(bench.db)
+        if engine.in_transaction(bench.db):  # the test failed in the middle of it
             bench.db.close()
         binding.bind(None)

@@ -90,7 +90,7 @@ def upsert_that_moves_the_key(m: Any, kind: str) -> Any:
     )
 
 
-@form("u")
+@form("u", KEYED)
 def upsert_of_its_own_target(m: Any, kind: str) -> Any:
     query = m.insert(**{**given(kind, code="a"), **key_columns(kind, 1)})
     return (
@@ -162,3 +162,26 @@ def replace_two_with_one(m: Any, kind: str) -> Any:
 @form("c", engine="sqlite")
 def replace_nothing(m: Any, kind: str) -> Any:
     return m.insert(**given(kind)).on_conflict("REPLACE").execute()
+
+
+@form("u", KEYED, engine="postgresql")
+def upsert_on_constraint(m: Any, kind: str) -> Any:
+    row = {**given(kind), **key_columns(kind, 2)}
+    query = m.insert(**row).on_conflict(
+        conflict_constraint=f"{m._meta.table_name}_pkey",
+        preserve=[m.code],
+        update={m.n: m.n * 2},
+    )
+    return query.as_rowcount().execute()
+
+
+@form("c", engine="sqlite")
+def insert_or_abort(m: Any, kind: str) -> Any:
+    return m.insert(**given(kind)).on_conflict("ABORT").execute()
+
+
+@form("cu")
+def upsert_to_null(m: Any, kind: str) -> Any:
+    rows = [given(kind, 2, code="fresh"), given(kind, 1, code="a", n=None)]
+    query = m.insert_many(rows).on_conflict(conflict_target=[m.code], preserve=[m.n])
+    return query.as_rowcount().execute()

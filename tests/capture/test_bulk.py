@@ -13,7 +13,7 @@ import cmcore
 from tests import models
 from tests.capture.bench import Bench, key_columns, rows_of
 from tests.capture.replay import replay
-from tests.capture.test_forms import Witness
+from tests.capture.witness import Witness
 
 MANY = 10_000
 LIMIT = 32_766
@@ -48,12 +48,18 @@ def counted() -> Iterator[list[str]]:
 
 
 @pytest.fixture(autouse=True)
-def smallest_limit(request: pytest.FixtureRequest) -> None:
+def smallest_limit(sqlite_bench: Bench) -> Iterator[None]:
     """Allow as many parameters a statement as a stock SQLite does, not Debian's."""
-    bench: Bench = request.getfixturevalue("bench")
-    if bench.engine == "sqlite":
-        connection: Any = bench.db.connection()
-        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, LIMIT)
+    sqlite_bench.db.connect(reuse_if_open=True)
+    limit(sqlite_bench, LIMIT)
+    yield
+    limit(sqlite_bench, LIMIT)
+
+
+def limit(bench: Bench, number: int) -> None:
+    """Let SQLite refuse statements with more parameters."""
+    connection: Any = bench.db.connection()
+    connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, number)
 
 
 def many(kind: str, count: int) -> list[dict[str, Any]]:
@@ -211,3 +217,24 @@ def test_a_failing_batch_undoes_the_earlier_ones(bench: Bench) -> None:
     }
     assert bench.entries() == []
     assert not bench.db.in_transaction()
+
+
+@pytest.mark.parametrize("kind", ["integer", "composite", "text"])
+def test_more_rows_than_parameters(
+    sqlite: Bench, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are read in pieces that fit the limit of parameters, and none is lost."""
+    monkeypatch.setattr("cmcore.engines.sqlite._PARAMETERS", 60)
+    fill(kind, 131)
+    model, mirror = models.ITEMS[kind], models.MIRRORS[kind]
+    before = rows_of(mirror)
+    limit(sqlite, 64)
+    model.update(n=model.n + 1).execute()
+    model.update(code=model.code.concat("!")).where(model.n > 1).execute()
+    again = model.select(*model._meta.sorted_fields).where(model.n > 0)
+    model.insert_from(again, model._meta.sorted_fields).on_conflict(
+        conflict_target=[model.code], update={model.note: "again"}
+    ).execute()
+    model.delete().where(model.n <= 67).execute()
+    assert len(sqlite.entries()) == 131 + 131 + 131 + 66
+    assert replay(model, before, sqlite.entries()) == rows_of(mirror)

@@ -1,6 +1,6 @@
 """Each form of a write, on each kind of key, and under different circumstances."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,54 +10,10 @@ from cmcore import Change
 from tests import models
 from tests.capture.bench import Bench
 from tests.capture.forms import Form, check, parameters
+from tests.capture.witness import Witness
 
 SQLITE, POSTGRESQL = ("sqlite",), ("postgresql",)
 WITHOUT_SEQUENCE = ("composite", "none")
-
-
-class Witness:
-    """A plugin that keeps everything it is told."""
-
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.before: list[tuple[str, Change]] = []
-        self.after: list[tuple[str, Change]] = []
-        self.calls: list[str] = []
-
-    def _note(self, stage: str, verb: str, changes: Sequence[Change]) -> None:
-        assert changes
-        self.calls.append(f"{stage} {verb}")
-        getattr(self, stage).extend((verb, change) for change in changes)
-
-    @cmcore.hookimpl
-    def cmcore_before_create(self, changes: Sequence[Change]) -> None:
-        """Keep what is about to be created."""
-        self._note("before", "create", changes)
-
-    @cmcore.hookimpl
-    def cmcore_before_update(self, changes: Sequence[Change]) -> None:
-        """Keep what is about to be updated."""
-        self._note("before", "update", changes)
-
-    @cmcore.hookimpl
-    def cmcore_before_delete(self, changes: Sequence[Change]) -> None:
-        """Keep what is about to be deleted."""
-        self._note("before", "delete", changes)
-
-    @cmcore.hookimpl
-    def cmcore_after_create(self, changes: Sequence[Change]) -> None:
-        """Keep what was created."""
-        self._note("after", "create", changes)
-
-    @cmcore.hookimpl
-    def cmcore_after_update(self, changes: Sequence[Change]) -> None:
-        """Keep what was updated."""
-        self._note("after", "update", changes)
-
-    @cmcore.hookimpl
-    def cmcore_after_delete(self, changes: Sequence[Change]) -> None:
-        """Keep what was deleted."""
-        self._note("after", "delete", changes)
 
 
 @pytest.fixture
@@ -100,20 +56,34 @@ def test_form_on_older_postgresql(older: Bench, kind: str, form: Form) -> None:
     check(older, kind, form)
 
 
-@pytest.mark.parametrize(("engine", "kind", "form"), parameters(POSTGRESQL, ("uuid",)))
-def test_form_with_psycopg3(
-    bench: Bench, kind: str, form: Form, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With psycopg 3 the results and the trail are the same."""
+@pytest.fixture
+def psycopg3(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """The bench of PostgreSQL, reached through psycopg 3."""
     url = bench.url.replace("postgresql://", "postgresql+psycopg://")
     db: Any = cmcore.connect(url)
     try:
-        assert db._adapter.__class__.__name__ == "Psycopg3Adapter"
+        assert type(db._adapter).__name__ == "Psycopg3Adapter"
         monkeypatch.setattr(bench, "db", db)
         bench.bind_mirrors()
-        check(bench, kind, form)
+        yield bench
     finally:
         db.close()
+
+
+@pytest.mark.parametrize(("engine", "kind", "form"), parameters(POSTGRESQL, ("uuid",)))
+def test_form_with_psycopg3(psycopg3: Bench, kind: str, form: Form) -> None:
+    """With psycopg 3 the results and the trail are the same."""
+    check(psycopg3, kind, form)
+
+
+@pytest.mark.parametrize(
+    ("engine", "kind", "form"), parameters(POSTGRESQL, ("composite",))
+)
+def test_form_with_hooks_and_psycopg3(
+    psycopg3: Bench, kind: str, form: Form, plugin: Callable[..., Any]
+) -> None:
+    """With psycopg 3 hooks are told the same."""
+    check_hooks(psycopg3, kind, form, plugin(Witness()))
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import pytest
 import cmcore
 from tests import models
 from tests.capture.bench import Bench, key_columns, rows_of
-from tests.capture.test_forms import Witness
+from tests.capture.witness import Witness
 
 KIND = "composite"
 Item = models.ITEMS[KIND]
 Mirror = models.MIRRORS[KIND]
 
 
-class Boom(Exception):
+class BoomError(Exception):
     """What a broken hook raises."""
 
 
@@ -96,14 +96,16 @@ def test_a_refused_write_leaves_nothing(
     """Neither rows nor entries are kept, and what surrounds the write goes on."""
     bench.seed(KIND)
     verb, call = WRITES[write]
-    error: Exception = cmcore.Veto("not today") if stage == "before" else Boom("broken")
+    error: Exception = (
+        cmcore.Veto("not today") if stage == "before" else BoomError("broken")
+    )
     plugin(refusing("redact" if stage == "redact" else f"{stage}_{verb}", error))
     before = rows_of(Mirror)
     plain = models.ITEMS["integer"]
     around = nullcontext() if where == "autocommit" else bench.db.atomic()
     with around:
         inner = bench.db.atomic() if where == "savepoint" else nullcontext()
-        with pytest.raises(type(error), match="not today|broken"), inner:
+        with pytest.raises(type(error), match=r"not today|broken"), inner:
             call()
         if where == "autocommit":
             assert not bench.db.in_transaction()
@@ -126,12 +128,12 @@ def test_a_refusal_in_a_later_batch_undoes_the_call(
     def hook(changes: Any) -> None:
         calls.append(len(changes))
         if len(calls) == 3:
-            raise Boom
+            raise BoomError
 
     setattr(Late, f"cmcore_{stage}_create", staticmethod(cmcore.hookimpl(hook)))
     plugin(Late())
     with bench.db.atomic():
-        with pytest.raises(Boom):
+        with pytest.raises(BoomError):
             Item.bulk_create([Item(**_row(i)) for i in range(6)], batch_size=2)
         assert calls == [2, 2, 2]
     assert rows_of(Mirror) == []
@@ -160,11 +162,11 @@ def test_an_update_that_changes_the_rows_it_was_shown(
             """Leave a trace that must not stay."""
             if changes[0].model is Item:
                 models.Stamped.create(name="trace")
-                raise Boom
+                raise BoomError
 
     bench.seed(KIND)
     plugin(Busy())
-    with bench.db.atomic(), pytest.raises(Boom):
+    with bench.db.atomic(), pytest.raises(BoomError):
         Item.update(n=9).execute()
     assert models.Stamped.select().count() == 0
     assert bench.entries() == []
