@@ -147,7 +147,7 @@ class acting_as:  # noqa: N801 - reads as a verb: with acting_as(user)
 
     def __enter__(self) -> Context:
         """Enter the block and return its context."""
-        known = _user_columns(self._user)
+        known = user_columns(self._user)
         if self._ip_address is not None:
             known["ip_address"] = _checked_ip(self._ip_address)
         for name, value in self._request.items():
@@ -228,7 +228,7 @@ def set_user(user: Any) -> None:
     if block is None:
         msg = "set_user() needs a block: enter cmcore.acting_as() around the request."
         raise ConfigurationError(msg)
-    block.known.update({"user_email": None, "user_role": None}, **_user_columns(user))
+    block.known.update({"user_email": None, "user_role": None}, **user_columns(user))
     _late_users.count()
 
 
@@ -264,7 +264,8 @@ def _inside(block: _Block | None) -> Iterator[None]:
         _current.reset(token)
 
 
-def _user_columns(user: Any) -> dict[str, Any]:
+def user_columns(user: Any) -> dict[str, Any]:
+    """Return what a user, or a user id, says of itself for an entry."""
     if user is None:
         return {}
     if not isinstance(user, peewee.Model):

@@ -5,6 +5,7 @@ from typing import Any, cast
 import peewee
 
 from cmcore.engines.opening import open_database, refuse_unsupported
+from cmcore.hooks.manager import plugins as registry
 from cmcore.models.metaclass import binding
 
 
@@ -46,5 +47,7 @@ def init(
     if isinstance(database, peewee.Proxy):
         database = cast("peewee.Database", database.obj or database)
     refuse_unsupported(database)
+    if plugins:
+        registry.load_installed()
     binding.bind(database)
     return database

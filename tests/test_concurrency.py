@@ -78,12 +78,8 @@ def filled(database: peewee.Database) -> peewee.Database:
     """Make the tables and the users."""
     database.create_tables([Job, Total])
     for name in USERS:
-        User.create(
-            id=name,
-            email=f"{name}@example.com",
-            full_name=name,
-            password_hash="!unusable",
-        )
+        mail, secret = f"{name}@example.com", "!unusable"
+        User.create(id=name, email=mail, full_name=name, password_hash=secret)
     return database
 
 
@@ -347,11 +343,8 @@ def test_a_late_user_set_in_a_worker_thread_is_seen_by_the_request(
             inner = written()
         cmcore.set_user("user1")
         late = written()
-    assert (inner.user_id, inner.user_email, inner.ip_address) == (
-        "user0",
-        "user0@example.com",
-        PEER,
-    )
+    assert (inner.user_id, inner.ip_address) == ("user0", PEER)
+    assert inner.user_email == "user0@example.com"
     assert (late.user_id, late.user_email) == ("user1", "user1@example.com")
     assert written().user_id == "system"
 

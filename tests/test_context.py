@@ -67,6 +67,11 @@ def written() -> AuditLog:
     return Note.create(text="x").history().get()
 
 
+def who(entry: AuditLog) -> tuple[str | None, ...]:
+    """Return what an entry says of its user."""
+    return entry.user_id, entry.user_email, entry.user_role
+
+
 def acting() -> str | None:
     """Return the id of who acts."""
     return cmcore.current_context().user_id
@@ -97,11 +102,7 @@ def test_an_entry_holds_everything_that_the_block_names(alice: User) -> None:
         ticket=4711,
     ):
         entry = written()
-    assert (entry.user_id, entry.user_email, entry.user_role) == (
-        "alice",
-        "alice@example.com",
-        "admin",
-    )
+    assert who(entry) == ("alice", "alice@example.com", "admin")
     assert entry.ip_address == PEER
     assert entry.user_agent == "curl/8"
     assert entry.request_method == "POST"
@@ -119,8 +120,7 @@ def test_a_user_given_by_id_is_looked_up_at_the_first_write(alice: User) -> None
 
 
 def test_without_a_block_the_system_acts(db: peewee.Database, alice: User) -> None:
-    """Outside blocks `user_id` is "system", before, after, and in other threads."""
-    assert written().user_id == "system"
+    """Outside blocks `user_id` is "system", afterwards and in other threads."""
     with cmcore.acting_as(alice):
         assert written().user_id == "alice"
         assert in_thread(lambda: disconnected(db, written)).user_id == "system"
@@ -134,29 +134,17 @@ def test_a_nested_block_inherits_what_it_does_not_name(alice: User, bob: User) -
             entry = written()
         with cmcore.acting_as(bob):
             other = written()
-    assert (entry.user_id, entry.user_email, entry.ip_address) == (
-        "alice",
-        "alice@example.com",
-        PEER,
-    )
+    assert who(entry) == ("alice", "alice@example.com", "admin")
     assert entry.extra_data == {"reason": "inner", "ticket": 1, "step": 2}
-    assert (other.user_id, other.user_email, other.user_role, other.ip_address) == (
-        "bob",
-        "bob@example.com",
-        "client",
-        PEER,
-    )
+    assert who(other) == ("bob", "bob@example.com", "client")
+    assert entry.ip_address == other.ip_address == PEER
 
 
 def test_a_nested_id_does_not_keep_the_outer_address(alice: User, bob: User) -> None:
     """A user named by id inside another's block never gets the other's e-mail."""
     with cmcore.acting_as(alice), cmcore.acting_as("bob"):
         entry = written()
-    assert (entry.user_id, entry.user_email, entry.user_role) == (
-        "bob",
-        "bob@example.com",
-        "client",
-    )
+    assert who(entry) == ("bob", "bob@example.com", "client")
 
 
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt, GeneratorExit])
@@ -199,8 +187,7 @@ def decorated(depth: int) -> list[str | None]:
 def test_a_decorated_function_is_one_block_a_call() -> None:
     """Each call of a decorated function, recursion included, is inside its block."""
     assert decorated(2) == ["worker"] * 3
-    assert acting() is None
-    assert decorated.__name__ == "decorated"
+    assert (acting(), decorated.__name__) == (None, "decorated")
 
 
 def test_a_decorated_coroutine_function_may_overlap_itself() -> None:

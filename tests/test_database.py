@@ -356,12 +356,10 @@ def test_a_proxy_is_looked_through(tmp_path: Path) -> None:
 def test_importing_everything_opens_nothing(tmp_path: Path) -> None:
     """Every public name can be loaded without a database, a thread, or a plugin."""
     script = (
-        "import threading, cmcore, sys\n"
+        "import importlib.metadata, sqlite3, threading, psycopg2, cmcore\n"
+        "importlib.metadata.entry_points = sqlite3.connect = psycopg2.connect = None\n"
         "[getattr(cmcore, name) for name in cmcore.__all__]\n"
-        "from cmcore.hooks.manager import plugins\n"
-        "assert plugins._pluggy is None\n"
         "assert threading.active_count() == 1\n"
-        "assert 'importlib.metadata' not in sys.modules or not plugins._objects\n"
     )
     root = Path(cmcore.__file__).parent.parent
     environment = {"PYTHONPATH": str(root)}

@@ -303,7 +303,7 @@ def test_replaying_the_trail_gives_the_tables(url: str) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
+            max_examples=25,
             stateful_step_count=30,
             deadline=None,
             derandomize=True,

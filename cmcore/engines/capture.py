@@ -1,6 +1,6 @@
 """What both engines share when they capture a statement."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import peewee
@@ -60,25 +60,40 @@ def conflict_update(query: Any) -> bool:
     return conflict is not None and bool(conflict._update or conflict._preserve)
 
 
-def target_positions(query: Any, layout: Layout) -> tuple[int, ...]:
-    """Return where the columns of an upsert's conflict target stand.
+def identity_positions(query: Any, layout: Layout) -> tuple[int, ...]:
+    """Return where the columns stand by which an upsert's rows are known again.
 
-    Empty where the target is not named by plain columns, or is itself updated: then
-    rows are found by their primary key.
+    The primary key, unless the upsert itself assigns it; then the conflict target, if
+    plain columns name it and it is not assigned either. Empty where there is neither.
     """
     conflict = query._on_conflict
+    written = _names({*(conflict._update or ()), *(conflict._preserve or ())})
+    keys = {layout.fields[i] for i in layout.keys}
+    if keys and written.isdisjoint(_names(keys)):
+        return layout.keys
     combined = query.model._meta.combined
-    fields = []
-    for target in conflict._conflict_target or ():
-        field = combined.get(target) if isinstance(target, str) else target
-        if not isinstance(field, peewee.Field):
-            return ()
-        fields.append(field)
-    written = {*(conflict._update or ()), *(conflict._preserve or ())}
-    names = {w if isinstance(w, str) else getattr(w, "name", None) for w in written}
-    if any(f.name in names or f.column_name in names for f in fields):
-        return ()
-    return tuple(layout.positions[field] for field in fields)
+    target = [
+        combined.get(column) if isinstance(column, str) else column
+        for column in conflict._conflict_target or ()
+    ]
+    if conflict._conflict_where is not None or not all(
+        isinstance(field, peewee.Field) for field in target
+    ):
+        return layout.keys
+    if target and written.isdisjoint(_names(target)):
+        return tuple(layout.positions[field] for field in target)
+    return layout.keys
+
+
+def _names(fields: Iterable[Any]) -> set[str]:
+    """Return the names and column names of fields, or the names themselves."""
+    names: set[str] = set()
+    for field in fields:
+        if isinstance(field, str):
+            names.add(field)
+        elif isinstance(field, peewee.Field):
+            names.update((field.name, field.column_name))
+    return names
 
 
 def dry_run(database: Any, sql: str, params: Sequence[Any]) -> list[Any]:

@@ -21,7 +21,7 @@ from cmcore.engines.capture import (
     Write,
     conflict_update,
     dry_run,
-    target_positions,
+    identity_positions,
 )
 from cmcore.engines.execution import Rows, connection_of, quiet, quiet_many, run
 from cmcore.layout import Layout, quoted
@@ -198,7 +198,7 @@ class Sqlite(Savepoints):
         """Try the statement once and undo it, to learn which rows it will hit."""
         write.before_reading()
         layout, database = write.layout, write.database
-        target = target_positions(write.query, layout) or layout.keys
+        target = identity_positions(write.query, layout)
         names = [layout.columns[i] for i in target] or ["rowid"]
         extra = "" if target else ", rowid"
         width = len(layout.columns)
@@ -244,6 +244,9 @@ class Sqlite(Savepoints):
             if key in new_keys or key not in there
         ]
         last = {layout.key_values(row) or i: row for i, row in enumerate(kept)}
+        if layout.keys and len(last) > 1:  # one may have pushed out another
+            still = self._by_keys(database, layout, last)
+            last = {key: row for key, row in last.items() if key in still}
         pairs: list[Pair] = [(row, None) for row in gone]
         return Captured(cursor, pairs + [(None, row) for row in last.values()])
 

@@ -1,5 +1,6 @@
 """The calls of hooks, and the one place that knows what is worth calling."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ from cmcore.changes import Action, Change
 from cmcore.hooks.manager import plugins
 
 AUDIT = "audit"
+logger = logging.getLogger("cmcore.hooks")
 VERBS = {
     Action.CREATE: "create",
     Action.UPDATE: "update",
@@ -25,7 +27,17 @@ class Listeners:
         warned: A plugin implements a `cmcore_before_…` hook.
     """
 
-    __slots__ = ("after", "audited", "before", "generation", "plugged", "warned")
+    __slots__ = (
+        "after",
+        "audited",
+        "before",
+        "generation",
+        "observers",
+        "plugged",
+        "redactors",
+        "resolver",
+        "warned",
+    )
 
     def __init__(self, generation: int) -> None:
         """Ask pluggy once what every hook has."""
@@ -41,13 +53,29 @@ class Listeners:
             for stage in ("before", "after")
             for impl in getattr(manager.hook, f"cmcore_{stage}_{hook}").get_hookimpls()
         }
-        redactors = manager.hook.cmcore_redact.get_hookimpls()
-        self.plugged = bool(others - {AUDIT}) or bool(redactors)
+        self.redactors = _caller("cmcore_redact")
+        self.resolver = _caller("cmcore_resolve_user")
+        self.observers = _one_by_one("cmcore_after_commit")
+        self.plugged = bool(others - {AUDIT}) or self.redactors is not None
 
 
 def _caller(hook: str) -> Callable[..., Any] | None:
     caller = getattr(plugins.pluggy.hook, hook)
     return caller if caller.get_hookimpls() else None
+
+
+def _one_by_one(hook: str) -> list[tuple[str, Callable[..., Any]]]:
+    """Return a caller for each plugin with the hook, first registered first."""
+    manager = plugins.pluggy
+    owners = {
+        implementation.plugin_name: implementation.plugin
+        for implementation in getattr(manager.hook, hook).get_hookimpls()
+    }
+    callers = []
+    for name, plugin in owners.items():
+        others = [other for other in owners.values() if other is not plugin]
+        callers.append((name, manager.subset_hook_caller(hook, others)))
+    return callers
 
 
 _listeners: list[Listeners] = []
@@ -109,4 +137,46 @@ def redactions(change: Change) -> frozenset[str]:
 
 def has_redactors() -> bool:
     """Tell whether any plugin redacts."""
-    return bool(plugins.pluggy.hook.cmcore_redact.get_hookimpls())
+    return listeners().redactors is not None
+
+
+def resolve_user() -> Any:
+    """Return the user whom a plugin knows, or None; what it raises is logged."""
+    resolver = listeners().resolver
+    if resolver is None:
+        return None
+    try:
+        return resolver()
+    except Exception:
+        logger.exception("cmcore_resolve_user failed; the entry says system")
+        return None
+
+
+def has_observers() -> bool:
+    """Tell whether any plugin wants to see what was committed."""
+    return bool(listeners().observers)
+
+
+def committed(entries: Sequence[Any]) -> None:
+    """Show committed entries to each plugin by itself; what one raises is logged."""
+    for name, observer in listeners().observers:
+        _isolated("cmcore_after_commit", name, observer, entries=entries)
+
+
+def register_commands(cli: Any) -> None:
+    """Let each plugin add its commands; one that raises is marked as broken."""
+    for name, registrar in _one_by_one("cmcore_register_commands"):
+        error = _isolated("cmcore_register_commands", name, registrar, cli=cli)
+        if error is not None:
+            plugins.mark_broken(name, error)
+
+
+def _isolated(
+    hook: str, name: str, call: Callable[..., Any], **arguments: Any
+) -> Exception | None:
+    try:
+        call(**arguments)
+    except Exception as error:
+        logger.exception("Plugin %r: %s failed", name, hook)
+        return error
+    return None

@@ -2,17 +2,20 @@
 
 import importlib
 import inspect
+import logging
 import threading
 from dataclasses import dataclass
 from typing import Any
 
-import pluggy
+from pluggy import PluginManager, PluginValidationError
 
 from cmcore.errors import PluginError
 from cmcore.hooks import PROJECT, specs
+from cmcore.hooks.installed import Installed, find_installed
 
 _BUILT_IN = {"audit": "cmcore.audit"}
 _PREFIX = "cmcore_"
+logger = logging.getLogger("cmcore.hooks")
 
 
 @dataclass(frozen=True)
@@ -31,28 +34,66 @@ class PluginInfo:
     hooks: tuple[str, ...]
 
 
+@dataclass
+class _Known:
+    """A plugin of which the registry knows: an object, or why there is none."""
+
+    plugin: Any = None
+    installed: Installed | None = None
+    error: str | None = None
+
+    @property
+    def version(self) -> str | None:
+        if self.installed is not None:
+            return self.installed.version
+        return getattr(self.plugin, "__version__", None)
+
+
 class Plugins:
     """The registry; built-in plugins join at the first use, never at import."""
 
     def __init__(self) -> None:
         """Begin empty."""
         self._lock = threading.RLock()
-        self._pluggy: pluggy.PluginManager | None = None
-        self._objects: dict[str, Any] = {}
+        self._pluggy: PluginManager | None = None
+        self._known: dict[str, _Known] = {}
         self._blocked: set[str] = set()
+        self._has_looked = False
         self.generation = 0
 
     @property
-    def pluggy(self) -> pluggy.PluginManager:
+    def pluggy(self) -> PluginManager:
         """Return pluggy's manager, with the built-in plugins registered."""
         with self._lock:
             if self._pluggy is None:
-                self._pluggy = pluggy.PluginManager(PROJECT)
+                self._pluggy = PluginManager(PROJECT)
                 self._pluggy.add_hookspecs(specs)
                 for name, module in _BUILT_IN.items():
-                    if name not in self._objects:
-                        self._add(name, importlib.import_module(module))
+                    self._add(name, _Known(importlib.import_module(module)))
             return self._pluggy
+
+    def load_installed(self) -> None:
+        """Load the plugins that other distributions bring, once in a process.
+
+        A blocked one is not even imported. A broken one is logged and listed with its
+        error, and the others go on.
+        """
+        with self._lock:
+            if self._has_looked:
+                return
+            self._has_looked = True
+            _ = self.pluggy
+            for installed in find_installed():
+                if installed.name in self._known:
+                    logger.warning(
+                        "The plugin %r of %s is left out: the name is taken",
+                        installed.name,
+                        installed.origin,
+                    )
+                    continue
+                self._known[installed.name] = _Known(installed=installed)
+                if installed.name not in self._blocked:
+                    self._load(installed)
 
     def register(self, plugin: Any, name: str | None = None) -> str:
         """Register a module or object with `@cmcore.hookimpl` functions.
@@ -72,29 +113,14 @@ class Plugins:
             manager = self.pluggy
             name = name or str(getattr(plugin, "__name__", type(plugin).__name__))
             _refuse_misfits(plugin, name)
-            if name in self._objects or manager.is_registered(plugin):
+            if name in self._known or manager.is_registered(plugin):
                 msg = (
                     f"Plugin {name!r} is registered already. Unregister it first, "
                     "or pass another name."
                 )
                 raise PluginError(msg)
-            self._add(name, plugin)
+            self._add(name, _Known(plugin))
             return name
-
-    def _add(self, name: str, plugin: Any) -> None:
-        manager = self.pluggy
-        try:
-            manager.register(plugin, name=name)
-            manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            if manager.has_plugin(name):
-                manager.unregister(name=name)
-            msg = f"Plugin {name!r} does not fit: {error}"
-            raise PluginError(msg) from error
-        if name in self._blocked:
-            manager.unregister(name=name)
-        self._objects[name] = plugin
-        self.generation += 1
 
     def unregister(self, plugin: Any) -> None:
         """Remove a plugin, given by name or as the object.
@@ -105,12 +131,12 @@ class Plugins:
         with self._lock:
             manager = self.pluggy
             name = plugin if isinstance(plugin, str) else self._name_of(plugin)
-            if name not in self._objects:
+            if name not in self._known:
                 msg = f"Plugin {name!r} is not registered; see cmcore.plugins.list()."
                 raise PluginError(msg)
             if manager.has_plugin(name):
                 manager.unregister(name=name)
-            del self._objects[name]
+            del self._known[name]
             self._blocked.discard(name)
             self.generation += 1
 
@@ -126,29 +152,86 @@ class Plugins:
     def unblock(self, name: str) -> None:
         """Let a blocked plugin be called again."""
         with self._lock:
-            if name in self._blocked:
-                self._blocked.discard(name)
-                if name in self._objects:
-                    self._add(name, self._objects[name])
+            if name not in self._blocked:
+                return
+            self._blocked.discard(name)
             self.generation += 1
+            known = self._known.get(name)
+            if known is not None and known.plugin is not None:
+                self._add(name, known)
+            elif known is not None and known.installed is not None:
+                self._load(known.installed)
 
     def list(self) -> list[PluginInfo]:
-        """Return all plugins, blocked ones included, sorted by name."""
+        """Return all plugins, blocked and broken ones included, sorted by name."""
         with self._lock:
             manager = self.pluggy
             return [
                 PluginInfo(
                     name=name,
-                    version=getattr(plugin, "__version__", None),
-                    status="active" if manager.has_plugin(name) else "blocked",
-                    error=None,
-                    hooks=tuple(sorted(_hook_names(plugin))),
+                    version=known.version,
+                    status=self._status(name, known, manager),
+                    error=known.error,
+                    hooks=tuple(sorted(_hook_names(known.plugin))),
                 )
-                for name, plugin in sorted(self._objects.items())
+                for name, known in sorted(self._known.items())
             ]
 
+    def mark_broken(self, name: str, error: Exception) -> None:
+        """Stop a plugin from being called, and list it with what it raised."""
+        with self._lock:
+            manager = self.pluggy
+            if manager.has_plugin(name):
+                manager.unregister(name=name)
+            self._known.setdefault(name, _Known()).error = _words(error)
+            self.generation += 1
+
+    def _status(self, name: str, known: _Known, manager: PluginManager) -> str:
+        if name in self._blocked:
+            return "blocked"
+        if known.error is not None:
+            return "error"
+        return "active" if manager.has_plugin(name) else "blocked"
+
+    def _load(self, installed: Installed) -> None:
+        """Import an installed plugin; what goes wrong is kept for the list."""
+        name, origin = installed.name, installed.origin
+        try:
+            plugin = installed.load()
+            _refuse_misfits(plugin, name)
+            self._add(name, _Known(plugin, installed))
+        except Exception as error:
+            logger.exception("The plugin %r of %s is broken", name, origin)
+            cure = (
+                f"Fix or upgrade {origin}, uninstall it, or call "
+                f"cmcore.plugins.block({name!r}) before connecting."
+            )
+            words = f"{origin}: {_words(error)}. {cure}"
+            self._known[name] = _Known(installed=installed, error=words)
+            self.generation += 1
+
+    def _add(self, name: str, known: _Known) -> None:
+        manager = self.pluggy
+        try:
+            manager.register(known.plugin, name=name)
+            manager.check_pending()
+        except PluginValidationError as error:
+            if manager.has_plugin(name):
+                manager.unregister(name=name)
+            msg = f"Plugin {name!r} does not fit: {error}"
+            raise PluginError(msg) from error
+        if name in self._blocked:
+            manager.unregister(name=name)
+        self._known[name] = known
+        self.generation += 1
+
     def _name_of(self, plugin: Any) -> str:
-        return next((n for n, p in self._objects.items() if p is plugin), str(plugin))
+        names = (n for n, known in self._known.items() if known.plugin is plugin)
+        return next(names, str(plugin))
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(". ")
 
 
 def _hook_names(plugin: Any) -> list[str]:

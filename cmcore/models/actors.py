@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from cmcore.context import Context, current_context
+from cmcore.context import Context, current_context, user_columns
 from cmcore.engines.binding import engine_of
 from cmcore.engines.execution import quiet
-from cmcore.errors import MissingReferenceError
+from cmcore.errors import CmcoreError, MissingReferenceError
+from cmcore.hooks import dispatch
 from cmcore.models.schema_state import schema_of
 
 SYSTEM = "system"
@@ -26,6 +27,8 @@ def acting_context(database: Any, before_reading: Callable[[], None]) -> Context
             database that holds only the trail, ids are taken as given.
     """
     context = current_context()
+    if context.user_id is None:
+        context = _of_plugins(context, database, before_reading)
     key = database if context.user_id is not None else SYSTEM
     known = context.resolved.get(key)
     if known is None:
@@ -33,6 +36,23 @@ def acting_context(database: Any, before_reading: Callable[[], None]) -> Context
             before_reading()
         known = context.resolved[key] = _resolved(context, database)
     return known
+
+
+def _of_plugins(
+    context: Context, database: Any, before_reading: Callable[[], None]
+) -> Context:
+    """Ask the plugins who acts; an answer that makes no sense is logged, not kept."""
+    user = dispatch.resolve_user()
+    if user is None:
+        return context
+    try:
+        named = replace(context, resolved={}, **user_columns(user))
+        before_reading()
+        named.resolved[database] = _resolved(named, database)
+    except CmcoreError:
+        dispatch.logger.exception("cmcore_resolve_user: %r is no user", user)
+        return context
+    return named
 
 
 def _resolved(context: Context, database: Any) -> Context:

@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import peewee
 
+from cmcore.errors import CmcoreError
 from cmcore.fields import JSONField, KeyField
+from cmcore.hooks import dispatch
 from cmcore.models.base import Model
 from cmcore.models.guards import AppendOnly
 from cmcore.models.mixins import SoftDeleteMixin, StampedTime, UserReference
 from cmcore.models.reads import RecordedSelect
+from cmcore.models.unit import when_committed
 from cmcore.schema.constraints import (
     WithoutRowid,
     checks_of,
@@ -155,7 +158,26 @@ class AuditLog(SoftDeleteMixin, Model):
         )
 
 
+def _observe(database: peewee.Database, transaction_id: str) -> None:
+    """Show the entries that survived to the plugins which want to see them.
+
+    They are read again, so what a savepoint undid is absent.
+    """
+    if not dispatch.has_observers():
+        return
+    try:
+        query = AuditLog.select().where(AuditLog.transaction_id == transaction_id)
+        query.bind(database)
+        entries = list(query.order_by(AuditLog.created_at, AuditLog.id))
+    except (peewee.PeeweeException, CmcoreError):
+        dispatch.logger.exception("cmcore_after_commit: the entries cannot be read")
+        return
+    if entries:
+        dispatch.committed(entries)
+
+
 Model.use_trail(AuditLog)
+when_committed(_observe)
 
 for _name, _columns in {
     "idx_audit_logs_created_at": (AuditLog.created_at,),

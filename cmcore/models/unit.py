@@ -99,7 +99,6 @@ class Unit:
             self._database.commit()
         else:
             self._database.rollback()
-        forget_transaction(self._database)
 
 
 class _Seen(NamedTuple):
@@ -133,22 +132,42 @@ def transaction_id(database: Any) -> str:
     state = database._state
     outermost = state.transactions[0] if state.transactions else None
     seen = _current.seen.get(database)
-    if seen is not None and seen.outermost is outermost:
-        if seen.end is None or seen.end in state.commit_callbacks:
-            return seen.identifier
-    end = None
+    if (
+        seen is not None
+        and seen.outermost is outermost
+        and (seen.end is None or seen.end in state.commit_callbacks)
+    ):
+        return seen.identifier
+    end, identifier = None, new_key()
     if isinstance(outermost, peewee._transaction):
-        end = functools.partial(forget_transaction, database)
+        end = functools.partial(_committed, database, identifier)
         database.after_commit(end)
     else:
         _watch(database)
-    seen = _current.seen[database] = _Seen(outermost, new_key(), end)
-    return seen.identifier
+    _current.seen[database] = _Seen(outermost, identifier, end)
+    return identifier
 
 
 def forget_transaction(database: Any) -> None:
     """Let the next write begin a new transaction id."""
     _current.seen.pop(database, None)
+
+
+def when_committed(observer: Callable[[Any, str], None]) -> None:
+    """Have a function called after each commit, with database and transaction id.
+
+    It may be called for a transaction of which nothing was kept, and must not raise.
+    """
+    _observers.append(observer)
+
+
+_observers: list[Callable[[Any, str], None]] = []
+
+
+def _committed(database: Any, identifier: str) -> None:
+    forget_transaction(database)
+    for observer in _observers:
+        observer(database, identifier)
 
 
 def _watch(database: Any) -> None:
@@ -160,5 +179,9 @@ def _watch(database: Any) -> None:
 
 
 def _end(database: Any, name: str) -> None:
+    seen = _current.seen.get(database)
     getattr(type(database), name)(database)
-    forget_transaction(database)
+    if seen is not None and seen.end is None:
+        forget_transaction(database)
+        if name == "commit":
+            _committed(database, seen.identifier)
