@@ -5,6 +5,7 @@ from typing import NamedTuple
 import peewee
 
 from cmcore.engines.health import Finding, examine_engine
+from cmcore.hooks.manager import plugins
 from cmcore.schema import history
 
 __all__ = ["Finding", "SchemaStatus", "examine", "schema_status"]
@@ -25,7 +26,7 @@ def schema_status(db: peewee.Database) -> SchemaStatus:
 
 
 def examine(db: peewee.Database) -> list[Finding]:
-    """Look at a connected database: engine, settings, integrity, migrations.
+    """Look at a connected database: engine, settings, integrity, migrations, plugins.
 
     Changes nothing. On a large SQLite file the look at its integrity takes a while.
     """
@@ -37,4 +38,12 @@ def examine(db: peewee.Database) -> list[Finding]:
         if scripts
         else "none pending",
     )
-    return [*examine_engine(db), migrations]
+    return [*examine_engine(db), migrations, *_broken_plugins()]
+
+
+def _broken_plugins() -> list[Finding]:
+    """Return one finding for each broken plugin, or that there is none."""
+    broken = [info for info in plugins.list() if info.status == "error"]
+    return [
+        Finding("plugins", False, f"{info.name}: {info.error}") for info in broken
+    ] or [Finding("plugins", True, "none broken")]

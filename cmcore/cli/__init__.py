@@ -7,10 +7,13 @@ on stderr. What goes wrong becomes one sentence and an exit code, never a traceb
 import click
 
 from cmcore.cli.audit import audit
-from cmcore.cli.connection import database_option
+from cmcore.cli.connection import database_option, with_database
 from cmcore.cli.doctor import doctor
+from cmcore.cli.plugins import plugins
 from cmcore.cli.program import Program
 from cmcore.cli.schema import migrate, migrations, rollback, status
+
+__all__ = ["cli", "main", "with_database"]
 
 
 @click.group(
@@ -25,7 +28,7 @@ def cli() -> None:
     """Look after the audit trail of a database, and after its schema."""
 
 
-for command in (migrate, rollback, status, migrations, audit, doctor):
+for command in (migrate, rollback, status, migrations, plugins, audit, doctor):
     cli.add_command(command)
 
 

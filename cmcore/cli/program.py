@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from cmcore.cli.extensions import extensions
 from cmcore.errors import (
     CmcoreError,
     ConfigurationError,
@@ -41,6 +42,8 @@ class Program(click.Group):
 
     click repeats an argument that it does not understand. It may be a URL with a
     password in the wrong place, so such arguments are left out of the sentence.
+
+    Plugins are loaded when a command, or the list of them, is asked for.
     """
 
     def make_context(
@@ -59,8 +62,18 @@ class Program(click.Group):
         context.meta[_ARGUMENTS] = given
         return context
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return one of our commands, or one of a plugin."""
+        theirs = extensions(ctx, self)
+        return super().get_command(ctx, cmd_name) or theirs.get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, those of plugins included."""
+        theirs = extensions(ctx, self).list_commands(ctx)
+        return sorted([*super().list_commands(ctx), *theirs])
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand; the number that it returns is the exit code."""
+        """Run the subcommand; if it returns a number, that is the exit code."""
         try:
             code = super().invoke(ctx)
         except click.UsageError as error:
@@ -68,7 +81,7 @@ class Program(click.Group):
         except CmcoreError as error:
             code = next(code for kind, code in EXIT_CODES if isinstance(error, kind))
             raise Failure(str(error), code) from error
-        ctx.exit(code or 0)
+        ctx.exit(code if type(code) is int else 0)
 
 
 def _discreet(error: click.UsageError, given: Iterable[str]) -> click.UsageError:

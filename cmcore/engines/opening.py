@@ -28,7 +28,7 @@ def open_database(url: Any, options: dict[str, Any]) -> peewee.Database:
         raise ConfigurationError(msg)
     is_file = url == ":memory:" or url.startswith("sqlite:")
     try:
-        database: Any = (_sqlite if is_file else _postgresql)(url, options)
+        database = (_sqlite if is_file else _postgresql)(url, options)
     except (TypeError, ValueError) as error:
         msg = f"An option of connect() has a value that does not fit: {error}."
         raise ConfigurationError(msg) from None
@@ -42,7 +42,7 @@ def open_database(url: Any, options: dict[str, Any]) -> peewee.Database:
     except TypeError as error:
         msg = f"An option of connect() is not known to the driver: {error}."
         raise ConfigurationError(msg) from None
-    return database  # type: ignore[no-any-return]
+    return database
 
 
 def refuse_unsupported(database: Any) -> None:

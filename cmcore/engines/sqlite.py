@@ -243,7 +243,9 @@ class Sqlite(Savepoints):
             for key, row in candidates.items()
             if key in new_keys or key not in there
         ]
-        last = {layout.key_values(row) or i: row for i, row in enumerate(kept)}
+        last: dict[Any, Row] = {
+            layout.key_values(row) or i: row for i, row in enumerate(kept)
+        }
         if layout.keys and len(last) > 1:  # one may have pushed out another
             still = self._by_keys(database, layout, last)
             last = {key: row for key, row in last.items() if key in still}

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from cmcore.changes import Action, Change
@@ -71,7 +72,7 @@ def _one_by_one(hook: str) -> list[tuple[str, Callable[..., Any]]]:
         implementation.plugin_name: implementation.plugin
         for implementation in getattr(manager.hook, hook).get_hookimpls()
     }
-    callers = []
+    callers: list[tuple[str, Callable[..., Any]]] = []
     for name, plugin in owners.items():
         others = [other for other in owners.values() if other is not plugin]
         callers.append((name, manager.subset_hook_caller(hook, others)))
@@ -157,26 +158,38 @@ def has_observers() -> bool:
     return bool(listeners().observers)
 
 
+_observing: ContextVar[frozenset[str]] = ContextVar(
+    "cmcore_observing", default=frozenset()
+)
+
+
 def committed(entries: Sequence[Any]) -> None:
-    """Show committed entries to each plugin by itself; what one raises is logged."""
+    """Show committed entries to each plugin by itself; what one raises is logged.
+
+    What a plugin writes meanwhile is shown to the others, not to itself.
+    """
     for name, observer in listeners().observers:
-        _isolated("cmcore_after_commit", name, observer, entries=entries)
+        called = _observing.get()
+        if name in called:
+            continue
+        token = _observing.set(called | {name})
+        try:
+            observer(entries=entries)
+        except Exception:
+            logger.exception("Plugin %r: cmcore_after_commit failed", name)
+        finally:
+            _observing.reset(token)
 
 
 def register_commands(cli: Any) -> None:
-    """Let each plugin add its commands; one that raises is marked as broken."""
+    """Let each plugin add its commands to a `click.Group`.
+
+    One that raises is marked as broken, and leaves no command.
+    """
     for name, registrar in _one_by_one("cmcore_register_commands"):
-        error = _isolated("cmcore_register_commands", name, registrar, cli=cli)
-        if error is not None:
+        commands = dict(cli.commands)
+        try:
+            registrar(cli=cli)
+        except Exception as error:  # noqa: BLE001 - listed and logged
+            cli.commands = commands
             plugins.mark_broken(name, error)
-
-
-def _isolated(
-    hook: str, name: str, call: Callable[..., Any], **arguments: Any
-) -> Exception | None:
-    try:
-        call(**arguments)
-    except Exception as error:
-        logger.exception("Plugin %r: %s failed", name, hook)
-        return error
-    return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any
 
 GROUP = "cmcore"
@@ -29,15 +29,18 @@ class Installed:
 
 def find_installed() -> Iterator[Installed]:
     """Yield what is installed, in an order that does not depend on the installation."""
-    found = []
-    for entry_point in entry_points(group=GROUP):
-        dist = entry_point.dist
-        found.append(
-            Installed(
-                name=entry_point.name,
-                distribution=dist.name if dist else "unknown",
-                version=dist.version if dist else None,
-                entry_point=entry_point,
-            )
-        )
+    found = [
+        Installed(entry_point.name, *_identity(entry_point.dist), entry_point)
+        for entry_point in entry_points(group=GROUP)
+    ]
     yield from sorted(found, key=lambda plugin: (plugin.distribution, plugin.name))
+
+
+def _identity(distribution: Distribution | None) -> tuple[str, str | None]:
+    """Return name and version; a distribution without metadata has neither."""
+    try:
+        if distribution is not None and distribution.name:
+            return distribution.name, distribution.version
+    except (KeyError, TypeError):
+        pass
+    return "unknown", None

@@ -4,7 +4,7 @@ import importlib
 import inspect
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pluggy import PluginManager, PluginValidationError
@@ -57,6 +57,7 @@ class Plugins:
         self._lock = threading.RLock()
         self._pluggy: PluginManager | None = None
         self._known: dict[str, _Known] = {}
+        self._namesakes: list[tuple[str, _Known]] = []
         self._blocked: set[str] = set()
         self._has_looked = False
         self.generation = 0
@@ -84,15 +85,15 @@ class Plugins:
             self._has_looked = True
             _ = self.pluggy
             for installed in find_installed():
-                if installed.name in self._known:
-                    logger.warning(
-                        "The plugin %r of %s is left out: the name is taken",
-                        installed.name,
-                        installed.origin,
+                name = installed.name
+                if name in self._known:
+                    msg = f"The name {name!r} is taken by another plugin"
+                    self._namesakes.append(
+                        (name, _broken(name, installed, PluginError(msg)))
                     )
                     continue
-                self._known[installed.name] = _Known(installed=installed)
-                if installed.name not in self._blocked:
+                self._known[name] = _Known(installed=installed)
+                if name not in self._blocked:
                     self._load(installed)
 
     def register(self, plugin: Any, name: str | None = None) -> str:
@@ -158,12 +159,15 @@ class Plugins:
             self.generation += 1
             known = self._known.get(name)
             if known is not None and known.plugin is not None:
-                self._add(name, known)
+                self._add(name, replace(known, error=None))
             elif known is not None and known.installed is not None:
                 self._load(known.installed)
 
     def list(self) -> list[PluginInfo]:
-        """Return all plugins, blocked and broken ones included, sorted by name."""
+        """Return all plugins, blocked and broken ones included, sorted by name.
+
+        An installed plugin whose name is taken has a line of its own, as an error.
+        """
         with self._lock:
             manager = self.pluggy
             return [
@@ -172,9 +176,11 @@ class Plugins:
                     version=known.version,
                     status=self._status(name, known, manager),
                     error=known.error,
-                    hooks=tuple(sorted(_hook_names(known.plugin))),
+                    hooks=tuple(sorted(_hooks_of(known.plugin))),
                 )
-                for name, known in sorted(self._known.items())
+                for name, known in sorted(
+                    [*self._known.items(), *self._namesakes], key=lambda item: item[0]
+                )
             ]
 
     def mark_broken(self, name: str, error: Exception) -> None:
@@ -183,7 +189,9 @@ class Plugins:
             manager = self.pluggy
             if manager.has_plugin(name):
                 manager.unregister(name=name)
-            self._known.setdefault(name, _Known()).error = _words(error)
+            known = self._known.setdefault(name, _Known())
+            broken = _broken(name, known.installed, error)
+            self._known[name] = replace(broken, plugin=known.plugin)
             self.generation += 1
 
     def _status(self, name: str, known: _Known, manager: PluginManager) -> str:
@@ -195,19 +203,13 @@ class Plugins:
 
     def _load(self, installed: Installed) -> None:
         """Import an installed plugin; what goes wrong is kept for the list."""
-        name, origin = installed.name, installed.origin
+        name = installed.name
         try:
             plugin = installed.load()
             _refuse_misfits(plugin, name)
             self._add(name, _Known(plugin, installed))
-        except Exception as error:
-            logger.exception("The plugin %r of %s is broken", name, origin)
-            cure = (
-                f"Fix or upgrade {origin}, uninstall it, or call "
-                f"cmcore.plugins.block({name!r}) before connecting."
-            )
-            words = f"{origin}: {_words(error)}. {cure}"
-            self._known[name] = _Known(installed=installed, error=words)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - listed, logged
+            self._known[name] = _broken(name, installed, error)
             self.generation += 1
 
     def _add(self, name: str, known: _Known) -> None:
@@ -230,17 +232,29 @@ class Plugins:
         return next(names, str(plugin))
 
 
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(". ")
+def _broken(name: str, installed: Installed | None, error: BaseException) -> _Known:
+    """Return what is known of a plugin that cannot be used, and log it."""
+    words = f"{type(error).__name__}: {error}".rstrip(". ")
+    cure = f"Fix it, or call cmcore.plugins.block({name!r})."
+    if installed is not None:
+        words = f"{installed.origin}: {words}"
+        cure = (
+            f"Fix or upgrade {installed.distribution}, uninstall it, or call "
+            f"cmcore.plugins.block({name!r}) before connecting."
+        )
+    logger.error("The plugin %r is broken: %s", name, words, exc_info=error)
+    return _Known(installed=installed, error=f"{words}. {cure}")
 
 
-def _hook_names(plugin: Any) -> list[str]:
-    return [
-        name
-        for name in dir(plugin)
-        if name.startswith(_PREFIX)
-        and hasattr(getattr(plugin, name, None), f"{PROJECT}_impl")
-    ]
+def _hooks_of(plugin: Any) -> dict[str, Any]:
+    """Return the marked functions of a plugin by the names of their hooks."""
+    hooks = {}
+    for name in dir(plugin):
+        function = getattr(plugin, name, None)
+        marks = getattr(function, f"{PROJECT}_impl", None)
+        if isinstance(marks, dict):
+            hooks[marks.get("specname") or name] = function
+    return hooks
 
 
 def _refuse_misfits(plugin: Any, name: str) -> None:
@@ -248,15 +262,19 @@ def _refuse_misfits(plugin: Any, name: str) -> None:
     if isinstance(plugin, type):
         msg = f"Plugin {name!r} is a class. Register an instance: {name}()."
         raise PluginError(msg)
-    hooks = _hook_names(plugin)
+    hooks = _hooks_of(plugin)
     if not hooks:
         msg = (
             f"Plugin {name!r} ({type(plugin).__name__}) has no hook. "
             "Mark its functions with @cmcore.hookimpl."
         )
         raise PluginError(msg)
-    for hook in hooks:
-        function = getattr(plugin, hook)
+    for hook in vars(specs):
+        function = getattr(plugin, hook, None)
+        if hook.startswith(_PREFIX) and callable(function) and hook not in hooks:
+            msg = f"Plugin {name!r}: {hook} lacks its mark, @cmcore.hookimpl."
+            raise PluginError(msg)
+    for hook, function in hooks.items():
         is_async = inspect.iscoroutinefunction(function)
         if is_async or inspect.isasyncgenfunction(function):
             msg = f"Plugin {name!r}: {hook} is async. Hooks are ordinary functions."

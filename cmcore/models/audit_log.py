@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import peewee
 
-from cmcore.errors import CmcoreError
 from cmcore.fields import JSONField, KeyField
 from cmcore.hooks import dispatch
 from cmcore.models.base import Model
@@ -169,7 +168,7 @@ def _observe(database: peewee.Database, transaction_id: str) -> None:
         query = AuditLog.select().where(AuditLog.transaction_id == transaction_id)
         query.bind(database)
         entries = list(query.order_by(AuditLog.created_at, AuditLog.id))
-    except (peewee.PeeweeException, CmcoreError):
+    except Exception:  # noqa: BLE001 - the commit has happened already
         dispatch.logger.exception("cmcore_after_commit: the entries cannot be read")
         return
     if entries:

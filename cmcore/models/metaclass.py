@@ -1,14 +1,16 @@
 """How a model class of cmcore comes to be: mixin fields, Meta options, its database."""
 
 import copy
+import functools
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import peewee
 
 from cmcore.engines.internals import internal
 from cmcore.errors import UnboundModelError
+from cmcore.fields import Secret
 from cmcore.layout import Layout
 
 _OPTIONS = ("audit_exclude", "audit_mask")
@@ -142,6 +144,10 @@ class ModelMeta(peewee.ModelBase):
         attrs["Meta"] = type("Meta", (), options)
         make: Any = super().__new__
         model = make(cls, name, bases, attrs)
+        for name_of_field in (*options["audit_exclude"], *options["audit_mask"]):
+            field = model._meta.fields.get(name_of_field)
+            if field is not None:
+                field.db_value = functools.partial(_hidden, field.db_value)
         if follows:
             binding.follow(model)
         return model
@@ -156,6 +162,12 @@ class ModelMeta(peewee.ModelBase):
     ) -> None:
         """Swallow the class keyword."""
         super().__init__(name, bases, attrs)
+
+
+def _hidden(db_value: Callable[[Any], Any], value: Any) -> Any:
+    """Return what goes to the driver, as a text that no log of parameters shows."""
+    stored = db_value(value)
+    return Secret(stored) if type(stored) is str else stored
 
 
 def _in_order(bases: tuple[type, ...]) -> tuple[type, ...]:

@@ -99,6 +99,7 @@ class Unit:
             self._database.commit()
         else:
             self._database.rollback()
+        _close(self._database, is_kept=kind is None)
 
 
 class _Seen(NamedTuple):
@@ -165,9 +166,33 @@ _observers: list[Callable[[Any, str], None]] = []
 
 
 def _committed(database: Any, identifier: str) -> None:
+    """Call the observers; peewee still has the transaction on its stack by then.
+
+    It is taken off for them: in a transaction that has ended, `atomic()` would send a
+    savepoint, and a write would wait for a commit that never comes.
+    """
     forget_transaction(database)
-    for observer in _observers:
-        observer(database, identifier)
+    state = database._state
+    ended, state.transactions[:] = list(state.transactions), []
+    try:
+        for observer in _observers:
+            observer(database, identifier)
+    finally:
+        state.transactions[:] = ended
+
+
+def _close(database: Any, *, is_kept: bool) -> None:
+    """End a raw transaction inside one of peewee's, which would end it too late."""
+    seen = _current.seen.get(database)
+    if seen is None or seen.end is None:
+        return
+    callbacks = database._state.commit_callbacks
+    if seen.end in callbacks:
+        callbacks.remove(seen.end)
+    if is_kept:
+        seen.end()
+    else:
+        forget_transaction(database)
 
 
 def _watch(database: Any) -> None:

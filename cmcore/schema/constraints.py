@@ -73,7 +73,7 @@ class WithoutRowid(peewee.SchemaManager):
     """
 
     def _create_table(self, safe: bool = True, **options: Any) -> Any:
-        ctx = super()._create_table(safe=safe, **options)  # type: ignore[misc]
+        ctx = super()._create_table(safe=safe, **options)  # type: ignore[misc]  # no stub
         return ctx.literal(" WITHOUT ROWID") if is_sqlite(self.database) else ctx
 
 
