@@ -9,6 +9,7 @@ trail is as migrated; SQLite runs on a file in WAL mode with synchronous=NORMAL.
 """
 
 import argparse
+import functools
 import gc
 import itertools
 import statistics
@@ -161,12 +162,18 @@ def bulk(bench: Bench) -> Iterator[tuple[str, float]]:
     """Measure statements that touch ten thousand rows."""
     count = BULK_ROWS
 
-    def update(model: Any, items: list[Any]) -> None:
-        query = model.update(quantity=model.quantity + 1, title="changed")
-        query.where(model.id >= items[-1].id).execute()
+    def newest(model: Any, items: list[Any]) -> Any:
+        return model.id >= items[-1].id
 
-    def delete(model: Any, items: list[Any]) -> None:
-        model.delete().where(model.id >= items[-1].id).execute()
+    def listed(model: Any, items: list[Any]) -> Any:
+        return model.id.in_([item.id for item in items])
+
+    def update(where: Callable[[Any, list[Any]], Any], model: Any, items: Any) -> None:
+        query = model.update(quantity=model.quantity + 1, title="changed")
+        query.where(where(model, items)).execute()
+
+    def delete(where: Callable[[Any, list[Any]], Any], model: Any, items: Any) -> None:
+        model.delete().where(where(model, items)).execute()
 
     yield (
         "insert_many",
@@ -175,8 +182,12 @@ def bulk(bench: Bench) -> Iterator[tuple[str, float]]:
             lambda model, rows: model.insert_many(rows).execute(),
         ),
     )
-    yield "update()", bench.ratio(lambda m: bench.rows(m, count), update)
-    yield "delete()", bench.ratio(lambda m: bench.rows(m, count), delete)
+    for name, work in (("update()", update), ("delete()", delete)):
+        for how, where in (("by a condition", newest), ("by a list of ids", listed)):
+            ratio = bench.ratio(
+                lambda model: bench.rows(model, count), functools.partial(work, where)
+            )
+            yield f"{name} {how}", ratio
 
 
 def reading(bench: Bench) -> float:

@@ -24,6 +24,7 @@ from cmcore.errors import MigrationError
 from cmcore.models.schema_state import forget_schema
 from cmcore.schema import history
 from cmcore.schema.guard import begin_locked
+from cmcore.schema.online import in_turn, prepare
 
 __all__ = ["migrate", "pending", "rollback"]
 
@@ -33,6 +34,7 @@ def migrate(
     target: str | None = None,
     *,
     trail_only: bool = False,
+    online: bool = False,
 ) -> list[str]:
     """Run the packaged scripts that are still pending, each in its own transaction.
 
@@ -44,6 +46,9 @@ def migrate(
         db: The database; connected for the length of the call if it is not.
         target: The name of the last script to run; all of them by default.
         trail_only: Only the trail, for a database with users of its own.
+        online: On PostgreSQL, build indexes and check rows ahead of each script, in
+            small steps that lock nobody out for long. It takes longer, and what was
+            made ahead of a script that fails stays. No difference on SQLite.
 
     Returns:
         The names of the scripts that this call ran.
@@ -62,7 +67,8 @@ def migrate(
         router = _Router(db, trail_only=trail_only)
         done: list[str] = []
         while todo := [n for n in wanted if n not in router.applied]:
-            if router.run_next(todo[0]):
+            run = router.run_prepared if online else router.run_next
+            if run(todo[0]):
                 done.append(todo[0])
         return done
 
@@ -149,6 +155,15 @@ class _Router(Router):
                 raise
             return False
         return True
+
+    def run_prepared(self, name: str) -> bool:
+        """Run one script after what can be made ahead; False if it has run already."""
+        with in_turn(self._db):
+            if name in self.applied:
+                return False
+            read: Any = self.read
+            prepare(self._db, read(name)[0])
+            return self.run_next(name)
 
 
 def _unwrapped(db: Any) -> peewee.Database:

@@ -118,6 +118,25 @@ def test_every_hook_is_explained_with_its_arguments() -> None:
     assert sorted(headings) == sorted(hooks)
 
 
+def test_every_hook_has_an_example_and_says_what_errors_do() -> None:
+    """Each heading of a hook is followed by a program that implements it.
+
+    What happens when it raises is said there, or for its group.
+    """
+    page = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
+    for group in re.split(r"^## ", page, flags=re.MULTILINE):
+        parts = re.split(r"^### `(\w+)\((.*)\)`$", group, flags=re.MULTILINE)
+        for name, arguments, text in zip(
+            parts[1::3], parts[2::3], parts[3::3], strict=True
+        ):
+            (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+            implementation = re.search(rf"def {name}\(self(.*?)\) ->", example)
+            assert implementation is not None
+            given = re.findall(r"(\w+):", implementation[1])
+            assert given == [a for a in arguments.split(", ") if a]
+            assert "**When it raises**" in parts[0] + text
+
+
 def commands(
     group: click.Group = cli, prefix: str = "cmcore"
 ) -> Iterator[tuple[str, click.Command]]:

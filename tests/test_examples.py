@@ -1,5 +1,6 @@
 """The examples run on both engines and print what is shown of them."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tests.conftest import MakeUrl, connected
 EXAMPLES = Path(__file__).parents[1] / "examples"
 DOCS = EXAMPLES.parent / "docs"
 CUSTOMERS = EXAMPLES / "customers.csv"
+IMPORT = "import_customers.py"
 
 # Real customers lie beside the project on some machines, and are not part of it.
 REAL_CUSTOMERS = EXAMPLES.parents[1] / "shared" / "data" / "chinook_customers.csv"
@@ -55,10 +57,43 @@ def test_examples_print_what_their_page_shows(example: str, page: str) -> None:
     assert done.stdout == shown[1]
 
 
-@pytest.mark.parametrize("example", ["own_models.py", "read_trail.py"])
+@pytest.mark.parametrize(
+    "example", [path.name for path in EXAMPLES.glob("*.py") if path.name != IMPORT]
+)
 def test_examples_are_short(example: str) -> None:
     """An example with one idea fits on a screen or two."""
     assert len((EXAMPLES / example).read_text(encoding="utf-8").splitlines()) < 85
+
+
+def test_the_policy_refuses_and_redacts() -> None:
+    """The veto keeps the total, also a computed one; the card number is nowhere."""
+    done = run("plugin_policy.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "refused: Invoice 1 was sent: write a credit note instead.",
+        "total: 120",
+        "create {'id': 1, 'total': 100, 'remark': '***'}",
+        "update {'total': 120}",
+    ]
+
+
+def test_the_sink_writes_what_was_committed() -> None:
+    """Nothing before COMMIT, nothing of the savepoint that was undone."""
+    done = run("sink_jsonl.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "before COMMIT: False",
+        "create parcel/1 {'id': 1, 'city': 'Lyon'} by system",
+        "update parcel/1 {'city': 'Paris'} by system",
+    ]
+
+
+def test_the_sink_says_that_it_is_best_effort() -> None:
+    """Its first words tell what it may miss, and where the truth is."""
+    source = (EXAMPLES / "sink_jsonl.py").read_text(encoding="utf-8")
+    words = ast.get_docstring(ast.parse(source)) or ""
+    assert "best effort" in words
+    assert "`audit_logs` is the" in words
 
 
 def test_the_import_refuses_bad_rows_one_by_one(engine: str, make_url: MakeUrl) -> None:

@@ -20,10 +20,17 @@ trail_option = click.option(
 @click.command()
 @click.option("--target", metavar="NAME", help="Stop after this script.")
 @trail_option
+@click.option(
+    "--online",
+    is_flag=True,
+    help="Keep nobody waiting while rows are checked and indexes built (PostgreSQL).",
+)
 @with_database(creates=True)
-def migrate(db: peewee.Database, target: str | None, *, trail_only: bool) -> None:
+def migrate(
+    db: peewee.Database, target: str | None, *, trail_only: bool, online: bool
+) -> None:
     """Run the scripts that are still pending, and print their names."""
-    done = runner.migrate(db, target, trail_only=trail_only)
+    done = runner.migrate(db, target, trail_only=trail_only, online=online)
     show_lines(done)
     note(f"{_scripts(len(done))} applied." if done else "Nothing was pending.")
 

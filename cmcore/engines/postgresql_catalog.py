@@ -109,6 +109,42 @@ def indexes(db: peewee.Database, table: str) -> list[Index]:
     ]
 
 
+def index_definition(
+    db: peewee.Database, name: str, table: str
+) -> tuple[bool, bool, str | None] | None:
+    """Return whether an index is unique, whether it is valid, and what it covers.
+
+    What it covers begins with the method, like `btree`, and is in normal form.
+    """
+    found = rows(
+        db,
+        "SELECT i.indisunique, i.indisvalid, pg_get_indexdef(i.indexrelid)"
+        " FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        f" WHERE i.indrelid = {_TABLE} AND c.relname = ?",
+        (table, name),
+    )
+    return next(((u, v, normal(t.split(" USING ", 1)[1])) for u, v, t in found), None)
+
+
+def is_ordinary_table(db: peewee.Database, name: str) -> bool:
+    """Tell whether there is a table of that name that has no partitions."""
+    sql = f"SELECT relkind::text FROM pg_class WHERE oid = {_TABLE}"
+    return rows(db, sql, (name,)) == [("r",)]
+
+
+def constraint_definitions(db: peewee.Database, table: str) -> list[tuple[str, str]]:
+    """Return names and texts of the CHECKs and foreign keys."""
+    return [
+        (name, text)
+        for name, text in rows(
+            db,
+            "SELECT c.conname::text, pg_get_constraintdef(c.oid) FROM pg_constraint c"
+            f" WHERE c.contype IN ('c', 'f') AND c.conrelid = {_TABLE} ORDER BY 1",
+            (table,),
+        )
+    ]
+
+
 def foreign_keys(db: peewee.Database, table: str) -> list[ForeignKey]:
     """Return the table's foreign keys."""
     sql = f"{_FOREIGN_KEYS} AND c.conrelid = {_TABLE} ORDER BY c.conname"

@@ -28,8 +28,7 @@ def migrate(
                 f"idx_{table}_{column}", table, column, where=f'"{column}" IS NOT NULL'
             )
     for table in WITH_UNIQUE_EMAIL:
-        script.drop_index(f"uq_{table}_email", table)
-        script.create_index(
+        script.replace_index(
             f"uq_{table}_email",
             table,
             "email",
@@ -46,8 +45,7 @@ def rollback(
     script = backward(migrator, NAME, fake=fake)
     script.park_deleted_rows(*reversed(TABLES), store=DELETED_ROWS)
     for table in WITH_UNIQUE_EMAIL:
-        script.drop_index(f"uq_{table}_email", table)
-        script.create_index(f"uq_{table}_email", table, "email", unique=True)
+        script.replace_index(f"uq_{table}_email", table, "email", unique=True)
     for table in reversed(TABLES):
         script.drop_index(f"idx_{table}_deleted_by", table)
         script.drop_index(f"idx_{table}_deleted_at", table)

@@ -4,6 +4,7 @@ A column knows its SQL on both engines, and the peewee field that stands for it 
 `pw_migrate create --auto` compares the scripts with the models.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import peewee
@@ -78,6 +79,33 @@ class Column(NamedTuple):
         if self.is_key:
             options["primary_key"] = True
         return self.field(**options)
+
+
+class NewIndex(NamedTuple):
+    """An index to be created, partial if there is a condition."""
+
+    name: str
+    table: str
+    columns: Sequence[str]
+    is_unique: bool
+    where: str | None
+
+    @property
+    def definition(self) -> str:
+        """Return what the index covers."""
+        where = f" WHERE {self.where}" if self.where else ""
+        return f"({names(self.columns)}){where}"
+
+    def sql(self, how: str = "") -> str:
+        """Return the statement that creates it, with a word after INDEX."""
+        kind = f"{'UNIQUE ' if self.is_unique else ''}INDEX {how}".rstrip()
+        target = f"{quoted(self.table)} {self.definition}"
+        return f"CREATE {kind} {quoted(self.name)} ON {target}"
+
+
+def names(columns: Iterable[str]) -> str:
+    """Return quoted identifiers, comma-separated."""
+    return ", ".join(map(quoted, columns))
 
 
 def length_check(column: str, length: int) -> str:

@@ -21,6 +21,7 @@ from cmcore.schema import history
 LOCK_KEY = int.from_bytes(b"cmcore")
 LOCK_TIMEOUT = "5s"
 _LEAST_SQLITE = (3, 35, 0)  # the first that can drop a column
+_LOCK_NOT_AVAILABLE = "55P03"
 
 
 def enter(db: peewee.Database, script: str, log: str, *, undo: bool) -> None:
@@ -64,6 +65,18 @@ def begin_locked(db: Any) -> Iterator[None]:
         if not is_sqlite(db):
             lock_postgresql(db)
         yield
+
+
+def is_lock_timeout(error: BaseException) -> bool:
+    """Tell whether PostgreSQL gave up waiting for somebody else's lock."""
+    return sqlstate(error) == _LOCK_NOT_AVAILABLE
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return PostgreSQL's code of an error, whichever driver says it."""
+    original = getattr(error, "orig", None)
+    codes = [getattr(original, name, None) for name in ("pgcode", "sqlstate")]
+    return next((code for code in codes if code), None)
 
 
 def _lock_sqlite(db: Any) -> None:

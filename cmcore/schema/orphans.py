@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 import peewee
 
-from cmcore.engines.catalog import columns, rows, table_exists
+from cmcore.engines.catalog import columns, is_sqlite, rows, table_exists
 from cmcore.engines.introspection import run
 from cmcore.errors import OrphanRowsError
 from cmcore.layout import quoted
 from cmcore.schema.columns import Column
 from cmcore.schema.prechecks import is_orphaned, orphans
-from cmcore.schema.tables import lock
+from cmcore.schema.present import missing_constraints
+from cmcore.schema.tables import foreign_keys, lock
 
 ORPHAN_USER = "CMCORE_ORPHAN_USER"
 
@@ -28,11 +29,26 @@ def settle(
     Raises:
         OrphanRowsError: There are orphans, and nobody or nobody real to give them to.
     """
+    keys = foreign_keys(table, references)
+    if not is_sqlite(db) and missing_constraints(db, table, keys) == ({}, []):
+        return
     lock(db, "users", table)
+    if heir := heir_of_orphans(db, table, references):
+        give_away(db, table, references, keep_in, heir)
+
+
+def heir_of_orphans(
+    db: peewee.Database, table: str, references: Sequence[Column]
+) -> str | None:
+    """Return who is to take the orphans over; None if there are none.
+
+    Raises:
+        OrphanRowsError: There are orphans, and nobody or nobody real to give them to.
+    """
     found = [orphans(db, table, column.name) for column in references]
     offences = [offence for offence in found if offence is not None]
     if not offences:
-        return
+        return None
     heir = os.environ.get(ORPHAN_USER)
     if not heir:
         msg = (
@@ -47,6 +63,17 @@ def settle(
             "an existing user, and run again."
         )
         raise OrphanRowsError(msg)
+    return heir
+
+
+def give_away(
+    db: peewee.Database,
+    table: str,
+    references: Sequence[Column],
+    keep_in: str,
+    heir: str,
+) -> None:
+    """Give orphans to a user, or to nobody where that will do; keep what they were."""
     run(
         db,
         f"CREATE TABLE {quoted(keep_in)} (row_id VARCHAR(36) NOT NULL,"

@@ -3,8 +3,10 @@
 A script begins with `forward` or `backward`, which enter the guard; then it says, verb
 by verb, what is to happen. Nothing happens while it speaks: every verb is queued, and
 the stock runner executes the queue in one transaction. With `fake=True` the scripts
-only tell the runner what the tables look like. A verb that a released script uses is
-never changed, only added to.
+only tell the runner what the tables look like. Verbs whose work takes long on a big
+table also say how to do it ahead of the script, without locking anybody out; they find
+what was done ahead and do not do it again. A verb that a released script uses is never
+changed, only added to.
 """
 
 import logging
@@ -12,12 +14,13 @@ from collections.abc import Callable, Sequence
 
 import peewee
 
+from cmcore.engines.catalog import check_constraints
 from cmcore.engines.introspection import run
 from cmcore.errors import MigrationError
 from cmcore.keys import now
-from cmcore.schema import deleted_rows, guard, orphans, removal, state, tables
+from cmcore.schema import deleted_rows, guard, online, orphans, removal, state, tables
 from cmcore.schema.checks import RULES
-from cmcore.schema.columns import Column
+from cmcore.schema.columns import Column, NewIndex
 from cmcore.schema.history import FULL_HISTORY
 from cmcore.schema.prechecks import rule_breakers
 from cmcore.schema.state import Migrator
@@ -25,7 +28,8 @@ from cmcore.schema.state import Migrator
 logger = logging.getLogger("cmcore.migrations")
 
 SYSTEM_USER = "system"
-_LOCK_NOT_AVAILABLE = "55P03"
+
+Action = Callable[[peewee.Database], None]
 
 
 def forward(
@@ -53,6 +57,7 @@ class Script:
         """Take the runner's migrator and the script's name."""
         self._migrator = migrator
         self._name = name
+        self._new_tables: set[str] = set()
 
     def create_table(
         self,
@@ -65,6 +70,7 @@ class Script:
     ) -> None:
         """Create a table with a comment; refuse if something has its name."""
         state.add_table(self._migrator, table, columns)
+        self._new_tables.add(table)
         new = tables.NewTable(table, columns, comment, has_rowid)
         self._queue(
             f"create table {table}",
@@ -90,8 +96,33 @@ class Script:
     ) -> None:
         """Create an index, partial if there is a condition."""
         state.set_index(self._migrator, table, name, columns, unique=unique)
-        new = tables.NewIndex(name, table, columns, unique, where)
-        self._queue(f"create index {name}", lambda db: tables.create_index(db, new))
+        new = NewIndex(name, table, columns, unique, where)
+        is_big = table not in self._new_tables
+        self._queue(
+            f"create index {name}",
+            lambda db: tables.create_index(db, new),
+            ahead=(lambda db: online.create_index(db, new)) if is_big else None,
+        )
+
+    def replace_index(
+        self,
+        name: str,
+        table: str,
+        *columns: str,
+        unique: bool = False,
+        where: str | None = None,
+    ) -> None:
+        """Put an index in the place of the one of that name.
+
+        Refuses if foreign keys need the old one to be unique.
+        """
+        state.set_index(self._migrator, table, name, columns, unique=unique)
+        new = NewIndex(name, table, columns, unique, where)
+        self._queue(
+            f"replace index {name}",
+            lambda db: tables.replace_index(db, new),
+            ahead=lambda db: online.replace_index(db, new),
+        )
 
     def drop_index(self, name: str, table: str) -> None:
         """Drop an index; refuse if foreign keys need it to be unique."""
@@ -101,7 +132,9 @@ class Script:
         """Add columns with their foreign keys."""
         state.set_columns(self._migrator, table, columns)
         self._queue(
-            f"add columns to {table}", lambda db: tables.add_columns(db, table, columns)
+            f"add columns to {table}",
+            lambda db: tables.add_columns(db, table, columns),
+            ahead=lambda db: online.add_columns(db, table, columns),
         )
 
     def drop_columns(self, table: str, *columns: str) -> None:
@@ -114,11 +147,11 @@ class Script:
     def add_foreign_keys(self, table: str, *columns: Column) -> None:
         """Make columns that are there refer to users."""
         state.set_columns(self._migrator, table, columns)
+        keys = tables.foreign_keys(table, columns)
         self._queue(
             f"add foreign keys to {table}",
-            lambda db: tables.add_constraints(
-                db, table, tables.foreign_keys(table, columns)
-            ),
+            lambda db: tables.add_constraints(db, table, keys),
+            ahead=lambda db: online.add_constraints(db, table, keys),
         )
 
     def drop_foreign_keys(self, table: str, *columns: str) -> None:
@@ -134,19 +167,27 @@ class Script:
         """Refuse if there are rows that break rules, naming all of them."""
 
         def look(db: peewee.Database) -> None:
-            found = [rule_breakers(db, RULES[name]) for name in rules]
+            sought = [RULES[name] for name in rules]
+            kept = {
+                check.name
+                for table in {rule.table for rule in sought}
+                for check in check_constraints(db, table)
+                if check.is_valid
+            }
+            found = [rule_breakers(db, r) for r in sought if r.name not in kept]
             offences = [str(offence) for offence in found if offence is not None]
             if offences:
                 msg = f"{'; '.join(offences)}. Correct those rows, and run again."
                 raise MigrationError(msg)
 
-        self._queue("look for rows that break the rules", look)
+        self._queue("look for rows that break the rules", look, ahead=look)
 
     def add_checks(self, table: str, *rules: str) -> None:
         """Add CHECK constraints, all of one table at once."""
         self._queue(
             f"add checks to {table}",
             lambda db: tables.add_constraints(db, table, _definitions(db, rules)),
+            ahead=lambda db: online.add_constraints(db, table, _definitions(db, rules)),
         )
 
     def drop_checks(self, table: str, *rules: str) -> None:
@@ -182,6 +223,7 @@ class Script:
         self._queue(
             f"settle orphans of {table}",
             lambda db: orphans.settle(db, table, references, keep_in),
+            ahead=lambda db: online.settle_orphans(db, table, references, keep_in),
         )
 
     def restore_orphans(self, table: str, *, kept_in: str) -> None:
@@ -201,7 +243,11 @@ class Script:
             "put deleted rows back", lambda db: deleted_rows.put_back(db, to, store)
         )
 
-    def _queue(self, what: str, action: Callable[[peewee.Database], None]) -> None:
+    def _queue(self, what: str, action: Action, *, ahead: Action | None = None) -> None:
+        if isinstance(self._migrator, online.Preparation):
+            self._migrator.prepare(self._name, what, ahead)
+            return
+
         def step() -> None:
             logger.info("%s: %s", self._name, what)
             try:
@@ -211,7 +257,7 @@ class Script:
                 error.args = (text,)
                 raise
             except peewee.OperationalError as error:
-                if _is_lock_timeout(error):
+                if guard.is_lock_timeout(error):
                     msg = (
                         f"{self._name} gave up, and nothing was changed: another "
                         f"transaction kept a table locked for {guard.LOCK_TIMEOUT} "
@@ -226,8 +272,3 @@ class Script:
 def _definitions(db: peewee.Database, rules: Sequence[str]) -> dict[str, str]:
     return {name: f"CHECK ({RULES[name].sql_for(db)})" for name in rules}
 
-
-def _is_lock_timeout(error: BaseException) -> bool:
-    original = getattr(error, "orig", None)
-    codes = [getattr(original, name, None) for name in ("pgcode", "sqlstate")]
-    return _LOCK_NOT_AVAILABLE in codes

@@ -21,7 +21,8 @@ from cmcore.engines.ddl import literal
 from cmcore.engines.introspection import run
 from cmcore.errors import MigrationError
 from cmcore.layout import quoted
-from cmcore.schema.columns import Column
+from cmcore.schema import present
+from cmcore.schema.columns import Column, NewIndex, names
 from cmcore.schema.rebuild import rebuild
 
 ALLOW_DATA_LOSS = "CMCORE_ALLOW_DATA_LOSS"
@@ -30,11 +31,6 @@ ALLOW_DATA_LOSS = "CMCORE_ALLOW_DATA_LOSS"
 def may_lose_data() -> bool:
     """Tell whether whoever runs the script agreed to lose rows."""
     return os.environ.get(ALLOW_DATA_LOSS) == "1"
-
-
-def names(columns: Iterable[str]) -> str:
-    """Return quoted identifiers, comma-separated."""
-    return ", ".join(map(quoted, columns))
 
 
 class NewTable(NamedTuple):
@@ -49,16 +45,6 @@ class NewTable(NamedTuple):
     has_rowid: bool
 
 
-class NewIndex(NamedTuple):
-    """An index to be created, partial if there is a condition."""
-
-    name: str
-    table: str
-    columns: Sequence[str]
-    is_unique: bool
-    where: str | None
-
-
 def create_table(
     db: peewee.Database, table: NewTable, constraints: Mapping[str, str]
 ) -> None:
@@ -66,7 +52,7 @@ def create_table(
 
     SQLite keeps the comment in the text of the definition.
     """
-    _refuse_taken(db, table.name, f"{table.name}_pkey")
+    refuse_taken(db, table.name, f"{table.name}_pkey")
     if not is_sqlite(db) and _encoding(db) == "SQL_ASCII":
         msg = (
             "This PostgreSQL database has the encoding SQL_ASCII, in which lengths "
@@ -92,7 +78,8 @@ def _encoding(db: peewee.Database) -> str:
     return str(rows(db, "SHOW server_encoding")[0][0])
 
 
-def _refuse_taken(db: peewee.Database, *wanted: str) -> None:
+def refuse_taken(db: peewee.Database, *wanted: str) -> None:
+    """Refuse if a table, view or index has one of the names."""
     taken = taken_names(db, *wanted)
     if taken:
         msg = (
@@ -113,16 +100,30 @@ def foreign_keys(table: str, columns: Iterable[Column]) -> dict[str, str]:
 
 
 def create_index(db: peewee.Database, index: NewIndex) -> None:
-    """Create an index, unless there is something of its name."""
-    _refuse_taken(db, index.name)
-    kind = "UNIQUE INDEX" if index.is_unique else "INDEX"
-    where = f" WHERE {index.where}" if index.where else ""
-    target = f"{quoted(index.table)} ({names(index.columns)})"
-    run(db, f"CREATE {kind} {quoted(index.name)} ON {target}{where}")
+    """Create an index, unless there is something of its name that is another one."""
+    if present.has_index(db, index):
+        return
+    if present.has_index(db, index, is_valid=False):
+        run(db, f"DROP INDEX {quoted(index.name)}")
+    refuse_taken(db, index.name)
+    run(db, index.sql())
+
+
+def replace_index(db: peewee.Database, index: NewIndex) -> None:
+    """Put an index in the place of the one of its name."""
+    if not present.has_index(db, index):
+        drop_index(db, index.name, index.table)
+        create_index(db, index)
 
 
 def drop_index(db: peewee.Database, name: str, table: str) -> None:
     """Drop an index, unless foreign keys need it to be unique."""
+    refuse_to_drop_index(db, name, table)
+    run(db, f"DROP INDEX {quoted(name)}")
+
+
+def refuse_to_drop_index(db: peewee.Database, name: str, table: str) -> None:
+    """Refuse if foreign keys need an index to be unique."""
     columns = {i.name: set(i.columns) for i in indexes(db, table)}.get(name)
     needing = [
         f"{key.table}.{key.columns[0]}"
@@ -132,7 +133,6 @@ def drop_index(db: peewee.Database, name: str, table: str) -> None:
     if needing:
         msg = f"foreign keys need {name}: {', '.join(needing)}. Drop them first."
         raise MigrationError(msg)
-    run(db, f"DROP INDEX {quoted(name)}")
 
 
 def add_columns(db: peewee.Database, table: str, columns: Sequence[Column]) -> None:
@@ -149,10 +149,11 @@ def add_columns(db: peewee.Database, table: str, columns: Sequence[Column]) -> N
             )
             run(db, f"{head}ADD COLUMN {column.sql(sqlite=True)}{constraint}")
         return
-    parts = [f"ADD COLUMN {column.sql(sqlite=False)}" for column in columns]
-    for name, definition in foreign_keys(table, columns).items():
-        parts.append(f"ADD CONSTRAINT {quoted(name)} {definition}")
-    run(db, head + ", ".join(parts))
+    new = present.missing_columns(db, table, columns)
+    parts = [f"ADD COLUMN {column.sql(sqlite=False)}" for column in new]
+    parts += _constraint_parts(db, table, foreign_keys(table, columns))
+    if parts:
+        run(db, head + ", ".join(parts))
 
 
 def drop_columns(db: peewee.Database, table: str, columns: Sequence[str]) -> None:
@@ -168,8 +169,17 @@ def add_constraints(
     if is_sqlite(db):
         rebuild(db, table, add=constraints)
         return
-    parts = [f"ADD CONSTRAINT {quoted(n)} {text}" for n, text in constraints.items()]
-    run(db, f"ALTER TABLE {quoted(table)} {', '.join(parts)}")
+    parts = _constraint_parts(db, table, constraints)
+    if parts:
+        run(db, f"ALTER TABLE {quoted(table)} {', '.join(parts)}")
+
+
+def _constraint_parts(
+    db: peewee.Database, table: str, constraints: Mapping[str, str]
+) -> list[str]:
+    missing, unchecked = present.missing_constraints(db, table, constraints)
+    added = [f"ADD CONSTRAINT {quoted(n)} {text}" for n, text in missing.items()]
+    return added + [f"VALIDATE CONSTRAINT {quoted(name)}" for name in unchecked]
 
 
 def drop_constraints(
