@@ -104,7 +104,8 @@ def _insert(
     if engine is None:
         return
     try:
-        engine.insert_rows(database, _TABLE, shared, _VARYING, rows)
+        known = {name: value for name, value in shared.items() if value is not None}
+        engine.insert_rows(database, _TABLE, known, _VARYING, rows)
     except peewee.IntegrityError as error:
         raise MissingReferenceError(
             table=_TABLE,

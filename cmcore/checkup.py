@@ -7,6 +7,7 @@ import peewee
 from cmcore.engines.health import Finding, examine_engine
 from cmcore.hooks.manager import plugins
 from cmcore.schema import history
+from cmcore.schema.promise import examine_schema
 
 __all__ = ["Finding", "SchemaStatus", "examine", "schema_status"]
 
@@ -38,7 +39,12 @@ def examine(db: peewee.Database) -> list[Finding]:
         if scripts
         else "none pending",
     )
-    return [*examine_engine(db), migrations, *_broken_plugins()]
+    return [
+        *examine_engine(db),
+        migrations,
+        *examine_schema(db),
+        *_broken_plugins(),
+    ]
 
 
 def _broken_plugins() -> list[Finding]:

@@ -161,8 +161,8 @@ class _Router(Router):
         with in_turn(self._db):
             if name in self.applied:
                 return False
-            read: Any = self.read
-            prepare(self._db, read(name)[0])
+            trail_only = self._log == history.TRAIL_HISTORY
+            prepare(self._db, history.load(name, trail_only=trail_only))
             return self.run_next(name)
 
 

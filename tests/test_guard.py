@@ -1,9 +1,5 @@
 """What every script does first: lock, look again, and switch foreign keys off."""
 
-# ruff: noqa: S608 - constants of this test
-
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,13 +16,6 @@ from cmcore.schema.history import FULL_HISTORY, migrations_path
 from tests import stock
 from tests.conftest import MakeUrl
 from tests.stock import SCRIPTS, dump, fetch, migrate, rollback
-
-RUN_STOCK = """
-import sys
-from peewee_migrate.router import Router
-from playhouse.db_url import connect
-Router(connect(sys.argv[1]), migrate_dir=sys.argv[2], migrate_table=sys.argv[3]).run()
-"""
 
 
 @pytest.fixture(params=stock.TARGETS)
@@ -175,28 +164,6 @@ def test_another_history_table_is_refused(db: Any) -> None:
     with pytest.raises(MigrationError, match=FULL_HISTORY):
         router.run()
     assert stock.tables(db) == {"shared"}
-
-
-def test_racing_stock_runners_apply_each_script_once(
-    engine: str, make_url: MakeUrl
-) -> None:
-    """Three at once: the history has each name once, losers say to run again."""
-    url = make_url(engine)
-    with connect(url).connection_context():
-        migrate(connect(url), 1)
-    command = [sys.executable, "-c", RUN_STOCK, url, str(migrations_path())]
-    runners = [
-        subprocess.Popen([*command, FULL_HISTORY], stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    for runner in runners:
-        _, errors = runner.communicate(timeout=60)
-        assert runner.returncode == 0 or "run again" in errors, errors
-    db: Any = connect(url)
-    migrate(db)
-    names = fetch(db, f"SELECT name FROM {FULL_HISTORY} ORDER BY id")
-    db.close()
-    assert [name for (name,) in names] == SCRIPTS
 
 
 @pytest.mark.postgresql

@@ -174,34 +174,6 @@ def _assert_application_works(db: Any) -> None:
     assert fetch(db, "PRAGMA foreign_key_check") == []
 
 
-@pytest.mark.parametrize("number", range(1, 7), ids=SCRIPTS)
-def test_a_failure_in_the_middle_changes_nothing(db: Any, number: int) -> None:
-    """Schema, rows and history stay as they were, both ways, and a rerun works."""
-    migrate(db, number - 1) if number > 1 else rollback_of_nothing(db)
-    if number > 3:
-        stock.fill(db)
-    before = dump(db)
-    rows = stock.contents(db) if number > 3 else None
-    with stock.failing_at(db, 0) as sent:
-        migrate(db, number)
-        total_up = sent()
-    after = dump(db)
-    with stock.failing_at(db, 0) as sent:
-        rollback(db)
-        total_down = sent()
-    with stock.failing_at(db, total_up - 3), pytest.raises(stock.PlantedError):
-        migrate(db, number)
-    assert dump(db) == before
-    assert not db.in_transaction()
-    migrate(db, number)
-    with stock.failing_at(db, total_down - 2), pytest.raises(stock.PlantedError):
-        rollback(db)
-    assert dump(db) == after
-    rollback(db)
-    assert dump(db) == before
-    assert rows is None or stock.contents(db) == rows
-
-
 def rollback_of_nothing(db: Any) -> None:
     """Leave the history table behind, and nothing else."""
     migrate(db, 1)

@@ -1,8 +1,6 @@
 """cmcore's own runner: migrate, rollback, pending."""
 
 import logging
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -19,13 +17,6 @@ from tests.conftest import MakeUrl
 from tests.stock import SCRIPTS
 
 TRAIL = scripts(trail_only=True)
-
-RUN = """
-import sys
-from playhouse.db_url import connect
-from cmcore.runner import migrate
-print(len(migrate(connect(sys.argv[1]))))
-"""
 
 
 @pytest.fixture(params=stock.TARGETS)
@@ -184,26 +175,6 @@ def test_other_threads_keep_their_writes_meanwhile(make_url: MakeUrl) -> None:
     assert written > 0
     assert stock.fetch(other, "SELECT count(*) FROM t") == [(written,)]
     other.close()
-
-
-def test_four_processes_at_once_all_succeed(engine: str, make_url: MakeUrl) -> None:
-    """Each script runs once, and every process ends well."""
-    url = make_url(engine)
-    runners = [
-        subprocess.Popen(
-            [sys.executable, "-c", RUN, url],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(4)
-    ]
-    ran = []
-    for runner in runners:
-        output, errors = runner.communicate(timeout=60)
-        assert runner.returncode == 0, errors
-        ran.append(int(output))
-    assert sum(ran) == 6
 
 
 def test_the_trail_alone(db: Any) -> None:

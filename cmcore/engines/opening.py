@@ -1,6 +1,7 @@
 """From a URL to a database: what each engine is given, and what its errors mean."""
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -33,7 +34,7 @@ def open_database(url: Any, options: dict[str, Any]) -> peewee.Database:
         msg = f"An option of connect() has a value that does not fit: {error}."
         raise ConfigurationError(msg) from None
     try:
-        database.connect()
+        _connect(database)
         if is_file:  # a file that is no database is found out only by reading it
             database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()
     except (peewee.PeeweeException, sqlite3.Error) as error:
@@ -43,6 +44,25 @@ def open_database(url: Any, options: dict[str, Any]) -> peewee.Database:
         msg = f"An option of connect() is not known to the driver: {error}."
         raise ConfigurationError(msg) from None
     return database
+
+
+def _connect(database: Any) -> None:
+    """Connect, and wait for others who write to the file.
+
+    SQLite does not wait by itself where a file changes over to WAL.
+    """
+    timeout = getattr(database, "timeout", None) or 0
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            database.connect()
+        except (peewee.OperationalError, sqlite3.OperationalError) as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            database.close()
+            time.sleep(0.05)
+        else:
+            return
 
 
 def refuse_unsupported(database: Any) -> None:

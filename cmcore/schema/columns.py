@@ -96,6 +96,11 @@ class NewIndex(NamedTuple):
         where = f" WHERE {self.where}" if self.where else ""
         return f"({names(self.columns)}){where}"
 
+    @property
+    def beside(self) -> "NewIndex":
+        """Return the same index under the name that it has before it replaces one."""
+        return self._replace(name=f"{self.name}__cm_next")
+
     def sql(self, how: str = "") -> str:
         """Return the statement that creates it, with a word after INDEX."""
         kind = f"{'UNIQUE ' if self.is_unique else ''}INDEX {how}".rstrip()

@@ -24,7 +24,8 @@ from cmcore.engines.catalog import (
 from cmcore.engines.introspection import run, run_many
 from cmcore.errors import DataLossRefusedError, MigrationError, OrphanRowsError
 from cmcore.layout import quoted
-from cmcore.schema.tables import ALLOW_DATA_LOSS, lock, may_lose_data, names
+from cmcore.schema.columns import names
+from cmcore.schema.tables import ALLOW_DATA_LOSS, lock, may_lose_data
 
 _BATCH = 500
 _DELETED = '"deleted_at" IS NOT NULL'

@@ -1,6 +1,8 @@
 """Which scripts a database has seen, told without the stock runner."""
 
 import re
+import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -40,6 +42,13 @@ def scripts(*, trail_only: bool = False) -> list[str]:
     """Return the names of the packaged scripts in their order."""
     folder = migrations_path(trail_only=trail_only)
     return sorted(p.stem for p in folder.iterdir() if _SCRIPT.fullmatch(p.name))
+
+
+def load(script: str, *, trail_only: bool = False) -> Callable[..., None]:
+    """Return the function of a packaged script that migrates."""
+    path = migrations_path(trail_only=trail_only) / f"{script}.py"
+    function: Callable[..., None] = runpy.run_path(str(path))["migrate"]
+    return function
 
 
 def applied(db: peewee.Database, history: str) -> list[str]:

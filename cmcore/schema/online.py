@@ -22,6 +22,7 @@ from cmcore.layout import quoted
 from cmcore.schema import orphans, present, tables
 from cmcore.schema.columns import Column, NewIndex
 from cmcore.schema.guard import is_lock_timeout, sqlstate
+from cmcore.schema.state import Substitute, Verb
 
 logger = logging.getLogger("cmcore.migrations")
 
@@ -32,34 +33,23 @@ PATIENTLY = "60s"
 ATTEMPTS = 60
 PAUSE = 0.5
 _TURN = int.from_bytes(b"cmonline")
-_NEXT = "__cm_next"
 _DEADLOCK = "40P01"
 
-Action = Callable[[peewee.Database], None]
 
+class _Preparation(Substitute):
+    """Makes things ahead of a script."""
 
-class Preparation:
-    """Stands in for the runner's migrator, and makes things ahead of a script."""
-
-    def __init__(self, db: peewee.Database) -> None:
-        """Take the database; nobody asks for a model of its tables."""
-        self.orm: set[Any] = set()
-        self.__database__ = db
-
-    def run(self, func: Callable[[], None]) -> None:
-        """Leave out what a script does in its own transaction."""
-
-    def prepare(self, script: str, what: str, ahead: Action | None) -> None:
+    def take(self, script: str, verb: Verb) -> None:
         """Make something ahead, if there is a way."""
-        if ahead is None:
+        if verb.ahead is None:
             return
-        logger.info("ahead of %s: %s", script, what)
+        logger.info("ahead of %s: %s", script, verb.what)
         try:
-            ahead(self.__database__)
+            verb.ahead(self.__database__)
         except MigrationError as error:
             text = (
-                f"{script} was not run, and what was made ahead of it stays ({what}): "
-                f"{error}"
+                f"{script} was not run, and what was made ahead of it stays "
+                f"({verb.what}): {error}"
             )
             error.args = (text,)
             raise
@@ -73,7 +63,7 @@ def prepare(db: peewee.Database, script: Callable[..., None]) -> None:
         script: The function that migrates.
     """
     if not is_sqlite(db):
-        script(Preparation(db), db, fake=True)
+        script(_Preparation(db), db, fake=True)
 
 
 @contextlib.contextmanager
@@ -147,15 +137,10 @@ def replace_index(db: peewee.Database, index: NewIndex) -> None:
     if not is_ordinary_table(db, index.table) or present.has_index(db, index):
         return
     tables.refuse_to_drop_index(db, index.name, index.table)
-    beside = index._replace(name=index.name + _NEXT)
-    if not present.has_index(db, beside):
-        _build(db, beside)
-    _try(
-        db,
-        BRIEFLY,
-        f"DROP INDEX {quoted(index.name)}",
-        f"ALTER INDEX {quoted(beside.name)} RENAME TO {quoted(index.name)}",
-    )
+    if not present.has_index(db, index.beside):
+        _build(db, index.beside)
+    drop = f"DROP INDEX {quoted(index.name)}"
+    _try(db, BRIEFLY, drop, tables.index_renaming(index))
 
 
 def settle_orphans(

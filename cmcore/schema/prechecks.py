@@ -31,11 +31,16 @@ class Offence(NamedTuple):
 
     def __str__(self) -> str:
         """Say how many rows of what break which constraint, and name the first."""
-        more = ", ..." if self.rows > len(self.ids) else ""
         return (
             f"{self.rows} row(s) of {self.table} break {self.constraint} "
-            f"({self.rule}): {', '.join(map(repr, self.ids))}{more}"
+            f"({self.rule}): {self.first_ids}"
         )
+
+    @property
+    def first_ids(self) -> str:
+        """Name the first rows, for people."""
+        more = ", ..." if self.rows > len(self.ids) else ""
+        return f"{', '.join(map(repr, self.ids))}{more}"
 
 
 def is_orphaned(table: str, column: str) -> str:

@@ -6,7 +6,7 @@ has no model of their tables; then there is nothing to keep up to date.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import peewee
 
@@ -21,6 +21,36 @@ class Migrator(Protocol):
 
     def run(self, func: Callable[[], None]) -> None:
         """Queue a function, to be called after the script's body."""
+
+
+class Substitute:
+    """Stands in for the runner's migrator where scripts are read for another end."""
+
+    def __init__(self, db: peewee.Database) -> None:
+        """Take the database; nobody asks for a model of its tables."""
+        self.orm: set[Any] = set()
+        self.__database__ = db
+
+    def run(self, func: Callable[[], None]) -> None:
+        """Leave out what the runner would call after the script's body."""
+
+    def take(self, script: str, verb: "Verb") -> None:
+        """Do something with a verb of a script."""
+        raise NotImplementedError
+
+
+class Verb(NamedTuple):
+    """What a script says is to be done.
+
+    Attributes:
+        what: The deed, for people.
+        action: What does it, in the transaction of the script.
+        ahead: What does most of it ahead of the script, locking nobody out.
+    """
+
+    what: str
+    action: Callable[[peewee.Database], None]
+    ahead: Callable[[peewee.Database], None] | None
 
 
 def add_table(migrator: Migrator, table: str, columns: Iterable[Column]) -> None:

@@ -244,8 +244,8 @@ class Script:
         )
 
     def _queue(self, what: str, action: Action, *, ahead: Action | None = None) -> None:
-        if isinstance(self._migrator, online.Preparation):
-            self._migrator.prepare(self._name, what, ahead)
+        if isinstance(self._migrator, state.Substitute):
+            self._migrator.take(self._name, state.Verb(what, action, ahead))
             return
 
         def step() -> None:
@@ -271,4 +271,3 @@ class Script:
 
 def _definitions(db: peewee.Database, rules: Sequence[str]) -> dict[str, str]:
     return {name: f"CHECK ({RULES[name].sql_for(db)})" for name in rules}
-

@@ -111,9 +111,20 @@ def create_index(db: peewee.Database, index: NewIndex) -> None:
 
 def replace_index(db: peewee.Database, index: NewIndex) -> None:
     """Put an index in the place of the one of its name."""
-    if not present.has_index(db, index):
-        drop_index(db, index.name, index.table)
-        create_index(db, index)
+    if present.has_index(db, index):
+        return
+    drop_index(db, index.name, index.table)
+    if present.has_index(db, index.beside):
+        run(db, index_renaming(index))
+        return
+    if present.has_index(db, index.beside, is_valid=False):
+        run(db, f"DROP INDEX {quoted(index.beside.name)}")
+    create_index(db, index)
+
+
+def index_renaming(index: NewIndex) -> str:
+    """Return the statement after which a finished index has its own name."""
+    return f"ALTER INDEX {quoted(index.beside.name)} RENAME TO {quoted(index.name)}"
 
 
 def drop_index(db: peewee.Database, name: str, table: str) -> None:

@@ -5,6 +5,7 @@ import json
 import psycopg2
 import pytest
 
+from tests import stock
 from tests.cli.conftest import Run
 from tests.conftest import MakeUrl, connected, run_sql
 
@@ -50,6 +51,51 @@ def test_doctor_finds_rows_that_refer_to_nothing(run: Run, make_url: MakeUrl) ->
     assert (
         "customers: 1 row refers to no row of users" in findings["references"]["text"]
     )
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_precheck_names_what_would_be_refused(
+    run: Run, engine: str, make_url: MakeUrl, *, as_json: bool
+) -> None:
+    """Before 004 and 006: rows, constraints and ids, with 1; afterwards nothing."""
+    url = make_url(engine)
+    options = ["doctor", "--precheck", "--database", url, *["--json"] * as_json]
+    with stock.opened(lambda *_args, **_options: url, engine) as db:
+        stock.migrate(db, 3)
+        assert run(*options).exit_code == 0
+        stock.insert_customer(db, "c1", created_by="ghost", phone="none")
+        before = stock.dump(db), stock.contents(db)
+        result = run(*options)
+        assert (stock.dump(db), stock.contents(db)) == before
+        assert result.exit_code == 1
+        if as_json:
+            document = json.loads(result.stdout)
+            found = {o["constraint"]: o["ids"] for o in document["offences"]}
+            expected = ["ck_customers_phone_format", "fk_customers_created_by"]
+            assert (document["is_fine"], sorted(found)) == (False, expected)
+            assert list(found.values()) == [["c1"], ["c1"]]
+        else:
+            assert "ck_customers_phone_format" in result.stdout
+            assert "fk_customers_created_by" in result.stdout
+            assert "'c1'" in result.stdout
+        db.execute_sql("DELETE FROM customers")
+        stock.migrate(db)
+    result = run(*options)
+    assert result.exit_code == 0
+    expected_output = '{"is_fine": true, "offences": []}\n' if as_json else ""
+    assert result.stdout == expected_output
+
+
+def test_doctor_names_what_differs_from_the_scripts(
+    run: Run, engine: str, make_url: MakeUrl
+) -> None:
+    """An index that somebody dropped is a problem of the schema."""
+    url = make_url(engine, migrated=True)
+    with connected(url) as db:
+        db.execute_sql("DROP INDEX idx_users_created_by")
+    result = run("doctor", "--database", url)
+    assert result.exit_code == 1
+    assert "users: index idx_users_created_by is missing" in result.stdout
 
 
 def test_doctor_finds_a_damaged_file(run: Run, make_url: MakeUrl) -> None:
