@@ -9,6 +9,7 @@ import click
 from cmcore.cli.audit import audit
 from cmcore.cli.connection import database_option, with_database
 from cmcore.cli.doctor import doctor
+from cmcore.cli.new_migration import new_migration
 from cmcore.cli.plugins import plugins
 from cmcore.cli.program import Program
 from cmcore.cli.schema import migrate, migrations, rollback, status
@@ -28,7 +29,16 @@ def cli() -> None:
     """Look after the audit trail of a database, and after its schema."""
 
 
-for command in (migrate, rollback, status, migrations, plugins, audit, doctor):
+for command in (
+    migrate,
+    rollback,
+    status,
+    migrations,
+    new_migration,
+    plugins,
+    audit,
+    doctor,
+):
     cli.add_command(command)
 
 
