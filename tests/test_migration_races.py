@@ -1,4 +1,4 @@
-"""Several migrators at once, each a process of its own, on a database without tables."""
+"""Several migrators at once, each a process of its own, on an empty database."""
 
 import re
 import subprocess

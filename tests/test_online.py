@@ -1,6 +1,4 @@
-"""`migrate(online=True)`: what is made ahead of the scripts, and what they make of it."""
-
-# ruff: noqa: S608 - constants of this test
+"""`migrate(online=True)`: what is made ahead of the scripts, and what comes of it."""
 
 import threading
 import time
@@ -100,7 +98,12 @@ def test_the_stock_runner_finds_everything_done(db: Any, number: int) -> None:
     prepare(db, number)
     seen: list[str] = []
     original = db.execute_sql
-    db.execute_sql = lambda sql, *rest: seen.append(sql) or original(sql, *rest)
+
+    def execute(sql: str, *rest: Any) -> Any:
+        seen.append(sql)
+        return original(sql, *rest)
+
+    db.execute_sql = execute
     assert stock.migrate(db, number) == [SCRIPTS[number - 1]]
     del db.execute_sql
     changing = ("ALTER TABLE", "CREATE INDEX", "CREATE UNIQUE", "DROP", "LOCK")

@@ -18,7 +18,7 @@ MODELS = (User, Customer, AuditLog)
 DEEDS = [
     ("DROP INDEX idx_users_created_by", "users: index idx_users_created_by is missing"),
     (
-        "DROP INDEX uq_users_email; CREATE UNIQUE INDEX uq_users_email ON users (email)",
+        "DROP INDEX uq_users_email;CREATE UNIQUE INDEX uq_users_email ON users (email)",
         "users: index uq_users_email differs: predicate is None instead of deleted_at",
     ),
     ("ALTER TABLE customers DROP COLUMN phone", "customers: column phone is missing"),

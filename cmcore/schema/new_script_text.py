@@ -62,7 +62,9 @@ def refuse_without_needed(database):
 
 def models():
     """Return what the runner has to know about the tables."""
+
 {models}
+
     return [{classes}]
 '''
 
@@ -104,14 +106,14 @@ def _needed(models: Sequence[Any]) -> list[str]:
 def _statements(statements: Sequence[Statement]) -> str:
     if not statements:
         return "[]"
-    lines = [f"    ({_sql(sql)}, {_parameters(params)})," for sql, params in statements]
+    lines = [f"    ({_sql(sql)}{_parameters(params)})," for sql, params in statements]
     return "\n".join(["[", *lines, "]"])
 
 
 def _sql(sql: str) -> str:
     """Return the statement as Python source, a line for each column of a table."""
     if not sql.startswith("CREATE TABLE"):
-        return _quoted(sql)
+        return f"{_quoted(sql)}, "
     parts = CreateTable.read(sql)
     lines = [
         parts.head,
@@ -121,7 +123,7 @@ def _sql(sql: str) -> str:
     ]
     # In a script the columns stand one below the other, in SQL they need not.
     quoted = "\n".join(f"        {_quoted(f'{line} '.lstrip())}" for line in lines)
-    return f"\n{quoted}\n    "
+    return f"\n{quoted},\n        "
 
 
 def _parameters(params: tuple[Any, ...]) -> str:
@@ -150,8 +152,8 @@ def _model(model: Any) -> str:
     if meta.schema:
         options.append(f"schema = {_quoted(meta.schema)}")
     if meta.composite_key:
-        names = ascii(tuple(meta.primary_key.field_names))
-        options.append(f"primary_key = pw.CompositeKey(*{names})")
+        names = ", ".join(map(_quoted, meta.primary_key.field_names))
+        options.append(f"primary_key = pw.CompositeKey({names})")
     elif meta.primary_key is False:
         options.append("primary_key = False")
     fields = [f"{field.name} = {_field(field)}" for field in meta.sorted_fields]

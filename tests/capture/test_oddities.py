@@ -71,7 +71,6 @@ def needs_version(bench: Bench, version: int) -> None:
         pytest.skip(f"the server that was named is older than {version // 10_000}")
 
 
-
 def test_names_that_need_quotes(bench: Bench) -> None:
     """Reserved words, blanks, a schema and an alias of the table are no hindrance."""
     row = Odd.create(order=1, old="a")
