@@ -9,9 +9,11 @@ from typing import Any
 import peewee
 
 from cmcore.engines.internals import internal
-from cmcore.errors import UnboundModelError
+from cmcore.errors import ConfigurationError, UnboundModelError
 from cmcore.fields import Secret
 from cmcore.layout import Layout
+from cmcore.models.live import LiveTable, adopt
+from cmcore.models.references import following
 
 _OPTIONS = ("audit_exclude", "audit_mask")
 
@@ -25,6 +27,8 @@ class Metadata(peewee.Metadata):
     guard: Any = None
     owned: bool = False
     follows_default: bool = False
+    is_soft_deleted: bool = False
+    shows_deleted: bool = False
     _layout: Layout | None = None
 
     @property
@@ -38,6 +42,33 @@ class Metadata(peewee.Metadata):
         if layout is None or layout.table is not self.table:
             layout = self._layout = Layout(self.model)
         return layout
+
+    @property
+    def hides_deleted(self) -> bool:
+        """Whether reads leave rows out that are marked as deleted."""
+        return self.is_soft_deleted and not self.shows_deleted
+
+    def add_field(self, field_name: str, field: Any, set_attribute: bool = True) -> Any:
+        """Let the field find deleted rows from an object.
+
+        Raises:
+            ConfigurationError: It refers to a unique value of soft-deleted rows, which
+                several rows may have.
+        """
+        following(field)
+        super().add_field(field_name, field, set_attribute)
+        if not isinstance(field, peewee.ForeignKeyField):
+            return
+        target: Any = field.rel_field
+        if getattr(target.model._meta, "is_soft_deleted", False) and not (
+            target.primary_key
+        ):
+            msg = (
+                f"{self.model.__name__}.{field_name} refers to {target.model.__name__}."
+                f"{target.name}, which deleted rows may share with a live one. Let it "
+                "refer to the primary key."
+            )
+            raise ConfigurationError(msg)
 
     def add_ref(self, field: Any) -> None:
         """Keep references to the acting user out of what deletion follows."""
@@ -63,6 +94,51 @@ class Metadata(peewee.Metadata):
                 )
                 indexes.append(index.where(field.is_null(False)) if partial else index)
         return indexes
+
+
+class SoftDeletedMetadata(Metadata):
+    """What peewee keeps about a model whose rows are marked as deleted."""
+
+    is_soft_deleted = True
+
+    @property
+    def table(self) -> Any:
+        """The table, which shows live rows to queries that do not know of it."""
+        table: Any = super().table
+        if self.hides_deleted and not isinstance(table, LiveTable):
+            adopt(table)
+        return table
+
+    @table.deleter
+    def table(self) -> None:
+        self._table = None
+
+    def fields_to_index(self) -> list[Any]:
+        """Let unique indexes hold among live rows.
+
+        Raises:
+            ConfigurationError: A rule in SQL text is unique among all rows.
+        """
+        live = self.fields["deleted_at"].is_null()
+        self._refuse_unique_text()
+        return [
+            index.where(live)
+            if isinstance(index, internal.Index) and index._unique
+            else index
+            for index in super().fields_to_index()
+        ]
+
+    def _refuse_unique_text(self) -> None:
+        own = [c for field in self.sorted_fields for c in field.constraints or ()]
+        for rule in (*self.indexes, *(self.constraints or ()), *own):
+            text = getattr(rule, "sql", "")
+            if isinstance(rule, peewee.SQL) and "UNIQUE" in str(text).upper():
+                msg = (
+                    f"{self.model.__name__} has a rule in SQL that holds among deleted "
+                    f"rows too: {text}. Use unique=True or Meta.indexes, which hold "
+                    "among live rows."
+                )
+                raise ConfigurationError(msg)
 
 
 class UnboundDatabase(peewee.DatabaseProxy):
@@ -138,6 +214,10 @@ class ModelMeta(peewee.ModelBase):
         for field_name, field in _mixin_fields(bases):
             attrs.setdefault(field_name, field)
         options = _meta_options(attrs.get("Meta"), parents)
+        if any(getattr(base, "marks_deleted", False) for base in bases):
+            options["model_metadata_class"] = _with(
+                SoftDeletedMetadata, options["model_metadata_class"]
+            )
         follows = _has_no_own_database(options, parents)
         if follows:
             options["database"] = None
@@ -187,7 +267,8 @@ def _mixin_fields(bases: Iterable[type]) -> Iterable[tuple[str, peewee.Field]]:
         for mixin in reversed(base.__mro__):
             for name, field in vars(mixin).items():
                 if isinstance(field, peewee.Field):
-                    twin: Any = copy.deepcopy(field)
+                    chosen = getattr(field, "chosen_for", lambda _, own=field: own)
+                    twin: Any = copy.deepcopy(chosen(bases))
                     internal.Field._field_counter += 1
                     twin._order = internal.Field._field_counter
                     twin._sort_key = (2, twin._order)
@@ -203,10 +284,17 @@ def _meta_options(meta: type | None, parents: list[Any]) -> dict[str, Any]:
     metadata = own.get("model_metadata_class") or next(
         (p._meta.model_metadata_class for p in parents if _names_metadata(p)), Metadata
     )
-    if not issubclass(metadata, Metadata):
-        metadata = type(metadata.__name__, (Metadata, metadata), {})
-    own["model_metadata_class"] = metadata
+    own["model_metadata_class"] = _with(Metadata, metadata)
     return own
+
+
+def _with(kind: type, metadata: type) -> type:
+    """Return a metadata class that is of our kind as well."""
+    if issubclass(metadata, kind):
+        return metadata
+    if issubclass(kind, metadata):
+        return kind
+    return type(metadata.__name__, (kind, metadata), {})
 
 
 def _names_metadata(parent: Any) -> bool:
