@@ -13,6 +13,7 @@ from cmcore.cli.new_migration import new_migration
 from cmcore.cli.plugins import plugins
 from cmcore.cli.program import Program
 from cmcore.cli.schema import migrate, migrations, rollback, status
+from cmcore.cli.user import user
 
 __all__ = ["cli", "main", "with_database"]
 
@@ -37,6 +38,7 @@ for command in (
     new_migration,
     plugins,
     audit,
+    user,
     doctor,
 ):
     cli.add_command(command)

@@ -111,7 +111,9 @@ def _release(parent: Any, keys: set[Any], found: Any) -> None:
     """Cut the links that may be cut, and refuse where another one is left."""
     for child, links in parent._meta.model_backrefs.items():
         for link in links:
-            if (link.on_delete or "").upper() in _LEFT_TO_THE_DATABASE:
+            action = (link.on_delete or "").upper()
+            belongs = action == "CASCADE" and getattr(child._meta, "owned", False)
+            if belongs or action in _LEFT_TO_THE_DATABASE:
                 continue
             for part in chunked(keys):
                 _release_link(link, child, link.in_(part), found.get(child, ()))
