@@ -7,6 +7,7 @@ from typing import Any
 
 import argon2
 import peewee
+import pyotp
 import pytest
 
 import cmcore
@@ -99,3 +100,27 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     counted("verify")
     counted("hash")
     return done
+
+
+class Authenticator:
+    """What a user has on the telephone, beside the recovery codes."""
+
+    def __init__(self, clock: Clock, secret: str) -> None:
+        """Read the seed."""
+        self.clock = clock
+        self.secret = secret
+        self.recovery_codes: list[str] = []
+
+    def code(self, steps: int = 0) -> str:
+        """Return the code of now, or of some steps later."""
+        at = int(self.clock.at.timestamp()) + 30 * steps
+        return str(pyotp.TOTP(self.secret).at(at))
+
+
+@pytest.fixture
+def device(ada: User, clock: Clock) -> Authenticator:
+    """Ada's authenticator; she confirmed the enrolment an hour ago."""
+    device = Authenticator(clock, accounts.begin_totp(ada, PASSWORD).secret)
+    device.recovery_codes = accounts.confirm_totp(ada, device.code())
+    clock.move(hours=1)
+    return device
