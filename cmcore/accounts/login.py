@@ -13,6 +13,7 @@ from cmcore.context import acting_as
 from cmcore.errors import SecretDecryptionError, SecretKeyMissingError
 from cmcore.models import RecoveryCode, User
 from cmcore.models.base import whole
+from cmcore.models.stamps import UNRAISED
 
 logger = logging.getLogger("cmcore.accounts")
 
@@ -211,7 +212,7 @@ def _upgrade(user: User, password: Any) -> None:
     """Hash the password anew; a login does not fail because that fails."""
     try:
         values = {User.password_hash: passwords.hashed(password)}
-        kept = {User.auth_epoch: User.auth_epoch}  # it is the same password
+        kept = {User.auth_epoch: UNRAISED}  # it is the same password
         same = (User.id == user.id) & (User.password_hash == user.password_hash)
         with acting_as(user, reason="stronger hash"), whole(User, always=True):
             User.update({**values, **kept}).where(same).execute()

@@ -23,7 +23,7 @@ class Epoch(peewee.IntegerField):
     """A number that rises with every change of some other fields, on every write path.
 
     A plain value that an update assigns is not taken, since an object that is saved
-    whole may be stale; an expression is.
+    whole may be stale. An expression is, where none of the other fields is assigned.
 
     Args:
         watched: The names of the fields.

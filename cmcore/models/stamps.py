@@ -4,7 +4,7 @@ An update moves `updated_at` and `updated_by` only in rows that it really change
 database itself decides, by IS DISTINCT FROM.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,7 @@ def stamped(query: Any, layout: Layout, at: datetime, user_id: str | None) -> An
         if query._instance is None:
             given = {field_of(key, layout) for key in query._update}
             again = {f: v for f, v in again.items() if f not in given}
-        update = _without_plain_epochs(query._update, layout)
+        update = _without_epochs(query._update, layout)
         compared = [(field_of(key, layout), value) for key, value in update.items()]
         twin._update = _moved(update, again, layout) | risen(compared, layout)
     elif isinstance(query, peewee.Insert):
@@ -55,25 +55,34 @@ def _moved(
     return kept
 
 
-def _without_plain_epochs(
-    update: Mapping[Any, Any], layout: Layout, *, others: bool = False
-) -> Mapping[Any, Any]:
-    """Leave out epochs that are assigned by value: they rise by themselves.
+UNRAISED = peewee.SQL("auth_epoch")
+"""Assigned to the epoch of users, it stays: the hash of the same password changes."""
 
-    Something has to be assigned, unless there are others.
+
+def _without_epochs(
+    update: Mapping[Any, Any], layout: Layout, others: Sequence[Any] = ()
+) -> Mapping[Any, Any]:
+    """Leave out epochs that the caller assigns: they rise by themselves.
+
+    An expression is taken where nothing that they watch is assigned. Something has to
+    be assigned, unless there are others.
     """
     if not layout.epochs:
         return update
-    plain = {
+    fields = {
+        field.name for key in (*update, *others) if (field := field_of(key, layout))
+    }
+    left_out = {
         key
         for key, value in update.items()
-        if hasattr(field_of(key, layout), "watched")
-        and not isinstance(value, peewee.Node)
+        if (watched := getattr(field_of(key, layout), "watched", None)) is not None
+        and value is not UNRAISED
+        and (fields & watched or not isinstance(value, peewee.Node))
     }
-    kept = {key: value for key, value in update.items() if key not in plain}
+    kept = {key: value for key, value in update.items() if key not in left_out}
     if kept or others:
         return kept
-    return {key: _column(field_of(key, layout), layout) for key in plain}
+    return {key: _column(field_of(key, layout), layout) for key in left_out}
 
 
 def risen(compared: list[tuple[Any, Any]], layout: Layout) -> dict[Any, Any]:
@@ -213,8 +222,7 @@ def _stamp_conflict(twin: Any, layout: Layout, stamps: dict[Any, Any]) -> None:
     fields = [(c, field) for c, field in fields if c not in epochs]
     conflict._preserve = tuple(c for c, field in fields if field not in stamps)
     named = {**(conflict._update or {}), **epochs}
-    others = bool(conflict._preserve)
-    update = dict(_without_plain_epochs(named, layout, others=others))
+    update = dict(_without_epochs(named, layout, conflict._preserve))
     given = {field_of(key, layout) for key in update}
     compared = [
         (field, value)
