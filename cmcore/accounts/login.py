@@ -85,11 +85,9 @@ def authenticate(email: Any, password: Any, code: Any = None) -> AuthResult:
         SecretKeyMissingError: There is no key to read it with.
     """
     rows.prepare_to_write()
-    user = rows.find(email)
-    proof = prove(user, password, code)
-    problem = proof.problem
-    if user is not None and problem is None:
-        problem = _let_in(user, proof)
+    user, problem = _tried(email, password, code)
+    if problem == MEANWHILE:  # such as by another login, which made the hash anew
+        user, problem = _tried(email, password, code)
     if user is None or problem is not None:
         problem = refuse(user, problem or "unknown")
         shown = NEEDS_CODE if problem == NEEDS_CODE else "invalid_credentials"
@@ -97,6 +95,15 @@ def authenticate(email: Any, password: Any, code: Any = None) -> AuthResult:
     if passwords.is_weaker(user.password_hash):
         _upgrade(user, password)
     return AuthResult(True, rows.fresh(user))
+
+
+def _tried(email: Any, password: Any, code: Any) -> tuple[User | None, str | None]:
+    """Let a user in, or return why not."""
+    user = rows.find(email)
+    proof = prove(user, password, code)
+    if user is None or proof.problem is not None:
+        return user, proof.problem
+    return user, _let_in(user, proof)
 
 
 def prove(

@@ -88,8 +88,10 @@ def check_policy(user: Any, password: Any) -> None:
 def _broken_rules(user: Any, password: Any) -> list[str]:
     if not isinstance(password, str) or not _is_encodable(password):
         return ["not_text"]
+    if len(password) > LONGEST:
+        return ["too_long"]
     codes = []
-    text = _normal(password) if len(password) <= LONGEST else password
+    text = _normal(password)
     if len(text) < SHORTEST:
         codes.append("too_short")
     if _bytes(password) is None:

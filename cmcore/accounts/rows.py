@@ -8,6 +8,7 @@ from cmcore.accounts import clock
 from cmcore.engines.binding import engine_of
 from cmcore.engines.execution import hidden_parameters
 from cmcore.models import User
+from cmcore.models.actors import SYSTEM
 
 
 def prepare_to_write() -> None:
@@ -43,7 +44,7 @@ def state(user: User | None) -> str | None:
         return "unknown"
     if user.deleted_at is not None:
         return "deleted"
-    if not user.is_active:
+    if not user.is_active or user.id == SYSTEM:
         return "inactive"
     locked_until = user.locked_until
     return "locked" if locked_until and locked_until > clock.now() else None

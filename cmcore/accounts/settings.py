@@ -28,7 +28,7 @@ class Settings:
 
     def key(self) -> str | None:
         """Return the key of seeds, if there is one."""
-        return self.secret_key or os.environ.get(KEY_VARIABLE) or None
+        return self.secret_key or os.environ.get(KEY_VARIABLE, "").strip() or None
 
 
 settings = Settings()

@@ -1,5 +1,6 @@
 """Signing in with a password, failures that count, and locks."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 import cmcore
 from cmcore import accounts
-from cmcore.accounts import passwords
+from cmcore.accounts import passwords, seeds
 from cmcore.models import AuditLog, User
 from tests.accounts.conftest import (
     EMAIL,
@@ -182,30 +183,68 @@ def test_counters_are_no_changes_of_rows(ada: User) -> None:
     ]
 
 
-def test_what_changes_during_the_verification_is_not_overlooked(
-    ada: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Disabled, deleted, locked or given another password meanwhile: no login."""
-    changes: list[tuple[str, dict[Any, Any]]] = [
-        ("inactive", {User.is_active: False}),
-        ("changed_meanwhile", {User.password_hash: "another hash"}),
-        ("changed_meanwhile", {User.is_2fa_enabled: True}),
-    ]
-    original = passwords.tried
-    for why, values in changes:
-        row = User.get_by_id(ada.id).__data__
-        kept = {field: row[field.name] for field in values}
+@pytest.fixture
+def meanwhile(ada: User, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function that has Ada's row changed during verifications, so many times."""
 
-        def meanwhile(*args: Any, values: Any = values) -> Any:
-            User.update(values).where(User.id == ada.id).execute()
+    def plan(change: Callable[[], dict[Any, Any]], times: int = 1) -> None:
+        original, left = passwords.tried, [None] * times
+
+        def tried(*args: Any) -> Any:
+            if left:
+                left.pop()
+                User.update(change()).where(User.id == ada.id).execute()
             return original(*args)
 
-        monkeypatch.setattr(passwords, "tried", meanwhile)
-        result = login()
-        assert (result.ok, result.internal_reason) == (False, why)
-        monkeypatch.undo()
-        User.update(kept).where(User.id == ada.id).execute()
-        assert User.get_by_id(ada.id).last_login_at is None
+        monkeypatch.setattr(passwords, "tried", tried)
+
+    return plan
+
+
+def test_a_user_who_is_disabled_meanwhile_is_not_let_in(
+    ada: User, meanwhile: Callable[..., None]
+) -> None:
+    """What counts is the row at the moment of the login, not that of the look-up."""
+    meanwhile(lambda: {User.is_active: False})
+    assert login().internal_reason == "inactive"
+    assert User.get_by_id(ada.id).last_login_at is None
+
+
+def test_a_new_password_meanwhile_voids_the_old_one(
+    ada: User, meanwhile: Callable[..., None]
+) -> None:
+    """The try is made again with the row as it is now, and fails."""
+    meanwhile(lambda: {User.password_hash: passwords.hashed("another good one")})
+    assert login().internal_reason == "wrong_password"
+
+
+def test_a_hash_made_anew_meanwhile_fails_no_login(
+    ada: User, meanwhile: Callable[..., None]
+) -> None:
+    """Another login upgraded it; one that changes all the time is given up."""
+    meanwhile(lambda: {User.password_hash: passwords.hashed(PASSWORD)})
+    assert login()
+    meanwhile(lambda: {User.password_hash: passwords.hashed(PASSWORD)}, times=2)
+    assert login().internal_reason == "changed_meanwhile"
+    assert counters(ada)[0] == 0
+
+
+def test_a_second_factor_meanwhile_is_asked_for(
+    ada: User, meanwhile: Callable[..., None]
+) -> None:
+    """The password alone is not enough any more."""
+    secret = seeds.encrypted("A" * 32, ada.id)
+    meanwhile(lambda: {User.is_2fa_enabled: True, User.totp_secret: secret})
+    assert login().reason == "second_factor_required"
+
+
+def test_the_user_system_cannot_log_in(database: peewee.Database) -> None:
+    """Not even if somebody enables it and gives it a password."""
+    system = User.get_by_id("system")
+    accounts.set_password(system, PASSWORD)
+    accounts.enable_user(system)
+    result = accounts.authenticate(system.email, PASSWORD)
+    assert (result.ok, result.internal_reason) == (False, "inactive")
 
 
 def test_disabling_and_enabling(ada: User) -> None:

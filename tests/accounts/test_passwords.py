@@ -177,6 +177,7 @@ UNUSABLE = [
     "$2b$12$KIXQ4DpTr5vXJ0q5WvVd4uJ5eGzqk0o2n4m9Q1n0n8yq3b0Z0yQ5a",
     "$argon2id$v=19$m=64,t=2,p=1$",
     WHOLE[:-5],
+    WHOLE[:-3],
     WHOLE[:40],
     WHOLE.replace("m=64", "m=abc"),
     WHOLE.replace("argon2id", "argon2x"),
