@@ -1,12 +1,17 @@
 """What a user's row keeps for logins: counters, locks, second factors, an epoch."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import peewee
 
 from cmcore.fields import SecretField, UTCDateTimeField
 from cmcore.models.base import Model
 from cmcore.schema.constraints import default
+
+if TYPE_CHECKING:  # peewee's classes are generic for type checkers only
+    _IntegerField = peewee.IntegerField[int]
+else:
+    _IntegerField = peewee.IntegerField
 
 # Events of the trail tell what happens to these, not changes of rows.
 COUNTERS = (
@@ -19,7 +24,7 @@ COUNTERS = (
 )
 
 
-class Epoch(peewee.IntegerField):
+class Epoch(_IntegerField):
     """A number that rises with every change of some other fields, on every write path.
 
     A plain value that an update assigns is not taken, since an object that is saved

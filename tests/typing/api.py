@@ -7,6 +7,7 @@ from typing import Any, assert_type
 import peewee
 
 import cmcore
+from cmcore import accounts
 from cmcore.fields import (
     EmailField,
     EnumField,
@@ -225,6 +226,21 @@ async def acting(user: cmcore.User) -> None:
     assert_type(cmcore.carry_context(plain)(1), bool)
     assert_type(cmcore.current_context().extra, Mapping[str, Any])
     cmcore.set_user(user)
+
+
+def signing_in() -> None:
+    """What accounts take and return."""
+    user = accounts.create_user("a@b.cd", "x", "y", role=cmcore.UserRole.ADMIN)
+    assert_type(user, cmcore.User)
+    assert_type(user.auth_epoch, int)
+    result = accounts.authenticate("a@b.cd", "x", "123456")
+    assert_type(result.ok, bool)
+    assert_type(result.user, cmcore.User | None)
+    assert_type(result.reason, str | None)
+    assert_type(accounts.begin_totp(user, "x").qr(), str)
+    assert_type(accounts.confirm_totp(user, "123456"), list[str])
+    assert_type(accounts.rotate_secrets("old", "new"), int)
+    cmcore.configure(secret_key=accounts.generate_key())
 
 
 class Plugin:
