@@ -15,7 +15,12 @@ from cmcore.context import Context, storable
 from cmcore.encodings import encode_any
 from cmcore.engines.binding import engine_of
 from cmcore.entries import audit_rows
-from cmcore.errors import InvalidValueError, MissingReferenceError, TooLongError
+from cmcore.errors import (
+    InvalidValueError,
+    MissingReferenceError,
+    TooLongError,
+    UnboundModelError,
+)
 from cmcore.hooks import hookimpl
 from cmcore.keys import new_key, now
 from cmcore.models.actors import acting_context
@@ -177,6 +182,8 @@ def record(  # noqa: PLR0913 - the columns of an entry
     database: Any = AuditLog._meta.database
     if isinstance(database, peewee.Proxy):
         database = database.obj or database
+    if database is None:
+        raise UnboundModelError(AuditLog.__name__)
     database.connection()
     layout = AuditLog._meta.layout
     engine: Any = engine_of(database)

@@ -18,7 +18,9 @@ class ConfigurationError(CmcoreError):
     """Something is set up wrongly; the text says what and how to set it right."""
 
 
-class UnboundModelError(ConfigurationError, peewee.InterfaceError):
+class UnboundModelError(
+    ConfigurationError, peewee.InterfaceError, peewee.ImproperlyConfigured
+):
     """A model is used before it has a database."""
 
     def __init__(self, model: str = "This model") -> None:

@@ -147,4 +147,6 @@ def _converter(field: Any) -> Callable[[Any], Any] | None:
     if type(source) in {peewee.Field, peewee.BareField}:
         return None
     convert: Callable[[Any], Any] = source.python_value
+    if isinstance(source, peewee.BlobField):
+        return lambda raw: convert(bytes(raw) if isinstance(raw, memoryview) else raw)
     return convert

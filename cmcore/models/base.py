@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import peewee
 
 from cmcore.engines.binding import engine_of
-from cmcore.errors import DuplicateError
+from cmcore.errors import DuplicateError, UnboundModelError
 from cmcore.hooks import dispatch
 from cmcore.models.failures import holder_of
 from cmcore.models.metaclass import Metadata, ModelMeta
@@ -177,6 +177,8 @@ class _whole:  # noqa: N801 - reads as a clause: with _whole(Model)
     def __enter__(self) -> None:
         meta = self._model._meta
         database = meta.database
+        if database is None:
+            raise UnboundModelError(self._model.__name__)
         if isinstance(database, peewee.Proxy):
             database = database.obj
         engine = engine_of(database)

@@ -7,6 +7,7 @@ import peewee
 
 from cmcore.engines.internals import internal
 from cmcore.layout import Layout
+from cmcore.values import unwrapped
 
 Known = dict[Any, Any]
 """Field to Python value, for the values that are no expressions."""
@@ -85,4 +86,9 @@ def python_value(field: Any, value: Any) -> Any:
     """Return what a read would give for a value that is to be written."""
     if isinstance(value, peewee.Model):
         value = getattr(value, field.rel_field.name)
-    return value if value is None else field.python_value(field.db_value(value))
+    if value is None:
+        return None
+    stored = field.db_value(value)
+    if isinstance(stored, peewee.Node):  # the engine's own form of the same value
+        return value
+    return field.python_value(unwrapped(stored))

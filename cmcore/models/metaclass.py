@@ -66,7 +66,7 @@ class Metadata(peewee.Metadata):
 
 
 class UnboundDatabase(peewee.DatabaseProxy):
-    """Stands where a model's database will be; any use of it says how to bind."""
+    """Stands in a query of a model without a database; its use says how to bind."""
 
     __slots__ = ("_Model", "_callbacks", "_model_name", "obj")
 
@@ -75,6 +75,10 @@ class UnboundDatabase(peewee.DatabaseProxy):
         self._model_name = model_name
         super().__init__()
 
+    def get_sql_context(self, **options: Any) -> Any:
+        """Return what peewee renders queries with that are not bound."""
+        return peewee.Context(**options)
+
     def __getattr__(self, attr: str) -> Any:
         """Raise, since nothing is here."""
         raise UnboundModelError(self._model_name)
@@ -82,6 +86,35 @@ class UnboundDatabase(peewee.DatabaseProxy):
     def __enter__(self) -> Any:
         """Raise, since nothing is here."""
         raise UnboundModelError(self._model_name)
+
+
+class Bindable:
+    """Mixed into the queries: without a database, executing one says how to bind."""
+
+    _database: Any
+    model: Any
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Take what peewee's query takes."""
+        super().__init__(*args, **options)
+        if self._database is None:
+            self._database = UnboundDatabase(self.model.__name__)
+
+
+class SchemaManager(peewee.SchemaManager):
+    """peewee's, which says how to bind where there is no database."""
+
+    @property
+    def database(self) -> Any:
+        """Return the database that was given, or the model's."""
+        found = self._database or self.model._meta.database
+        if found is None:
+            raise UnboundModelError(self.model.__name__)
+        return found
+
+    @database.setter
+    def database(self, database: Any) -> None:
+        self._database = database
 
 
 class Binding:
@@ -97,7 +130,7 @@ class Binding:
         self._followers.add(model)
         meta: Any = model._meta
         meta.follows_default = True
-        meta.set_database(self.database or UnboundDatabase(model.__name__))
+        meta.set_database(self.database)
 
     def follows(self, model: type[peewee.Model]) -> bool:
         """Tell whether the model has no database of its own."""
@@ -107,8 +140,7 @@ class Binding:
         """Bind every follower which was not bound elsewhere in the meantime."""
         previous, self.database = self.database, database
         for model in list(self._followers):
-            current = model._meta.database
-            if current is previous or isinstance(current, UnboundDatabase):
+            if model._meta.database in {None, previous}:
                 self.follow(model)
 
 
@@ -200,17 +232,22 @@ def _meta_options(meta: type | None, parents: list[Any]) -> dict[str, Any]:
         inherited = [n for parent in parents for n in getattr(parent._meta, option, ())]
         own[option] = tuple(dict.fromkeys([*inherited, *own.get(option, ())]))
     own.setdefault("audit", all(getattr(p._meta, "audit", True) for p in parents))
-    metadata = own.get("model_metadata_class") or next(
-        (p._meta.model_metadata_class for p in parents if _names_metadata(p)), Metadata
-    )
+    for name, default in _CLASSES.items():
+        own.setdefault(name, _inherited(name, parents, default))
+    metadata = own["model_metadata_class"]
     if not issubclass(metadata, Metadata):
         metadata = type(metadata.__name__, (Metadata, metadata), {})
     own["model_metadata_class"] = metadata
     return own
 
 
-def _names_metadata(parent: Any) -> bool:
-    return hasattr(parent._meta, "model_metadata_class")
+def _inherited(option: str, parents: list[Any], default: Any) -> Any:
+    """Return what the first parent says which says something of its own."""
+    said = (getattr(parent._meta, option, default) for parent in parents)
+    return next((value for value in said if value is not default), default)
+
+
+_CLASSES = {"model_metadata_class": Metadata, "schema_manager_class": SchemaManager}
 
 
 def _has_no_own_database(options: dict[str, Any], parents: list[Any]) -> bool:

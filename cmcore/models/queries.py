@@ -24,13 +24,14 @@ from cmcore.models.literals import (
     field_of,
     inserted_rows,
 )
+from cmcore.models.metaclass import Bindable
 from cmcore.models.recorder import Recorder
 from cmcore.models.schema_state import require_schema
 from cmcore.models.stamps import stamped
 from cmcore.models.unit import Unit
 
 
-class Recorded(Renderable):
+class Recorded(Renderable, Bindable):
     """What the three queries share.
 
     Attributes:

@@ -7,10 +7,11 @@ import peewee
 
 from cmcore.engines.internals import internal
 from cmcore.models.failures import translated
+from cmcore.models.metaclass import Bindable
 from cmcore.models.schema_state import require_schema
 
 
-class RecordedSelect(peewee.ModelSelect):
+class RecordedSelect(Bindable, peewee.ModelSelect):
     """`Model.select()`; type checkers are told of peewee's class instead."""
 
     model: Any
