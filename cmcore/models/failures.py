@@ -19,6 +19,7 @@ from cmcore.errors import (
     TooLongError,
     UnreachableDatabaseError,
 )
+from cmcore.hooks import dispatch
 from cmcore.layout import Layout
 from cmcore.models.literals import Known, known_rows
 from cmcore.models.schema_state import schema_of
@@ -93,6 +94,8 @@ class _Reading:
         self._database = database
         self._layout = layout
         self._table: str = layout.model._meta.table_name
+        # a model that nobody watches sends what peewee sends, after errors too
+        self._asks = layout.audit or dispatch.listeners().plugged
 
     def read(self, failure: Failure, text: str) -> Exception | None:
         if failure.kind == "locked":
@@ -164,6 +167,8 @@ class _Reading:
         return next((v for i, v in enumerate(values) if stored[i] in stored[:i]), None)
 
     def _holder(self, fields: list[Any], row: Known) -> Any:
+        if not self._asks:
+            return None
         values = [row[field] for field in fields]
         return holder_of(self._layout, self._database, fields, values)
 
@@ -183,19 +188,25 @@ class _Reading:
 
     def _untold_reference(self) -> Exception:
         known = {"table": self._table, "constraint": None}
-        if not isinstance(self._query, peewee.Delete):
-            for row in self._rows():
-                for field, value in row.items():
-                    if self._is_missing(field, value):
-                        return self._error(MissingReferenceError, field, value, known)
+        named = [] if isinstance(self._query, peewee.Delete) else self._references()
+        if self._asks:
+            named = [next((r for r in named if self._is_missing(*r)), (None, None))]
         inserts = isinstance(self._query, peewee.Insert)
-        if inserts and self._query._on_conflict is None:
-            return self._error(MissingReferenceError, None, None, known)
+        is_plain = inserts and self._query._on_conflict is None
+        if is_plain or any(field for field, _ in named):
+            field, value = named[0] if len(named) == 1 else (None, None)
+            return self._error(MissingReferenceError, field, value, known)
         return StillReferencedError(table=self._table)
 
+    def _references(self) -> list[tuple[Any, Any]]:
+        return [
+            (field, value)
+            for row in self._rows()
+            for field, value in row.items()
+            if isinstance(field, peewee.ForeignKeyField) and value is not None
+        ]
+
     def _is_missing(self, field: Any, value: Any) -> bool:
-        if not isinstance(field, peewee.ForeignKeyField) or value is None:
-            return False
         target = Layout(field.rel_model)
         column = target.columns[target.positions[field.rel_field]]
         found = quiet(
