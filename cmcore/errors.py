@@ -160,7 +160,8 @@ class DuplicateError(ConstraintError):
     Attributes:
         fields: The names of the columns whose values must be unique together.
         key: The primary key of the row that holds the value, where it can be read
-            without a further savepoint; else None.
+            without a further savepoint; else None. Nobody looks on behalf of a model
+            with `audit = False` and no plugin, which sends what peewee sends.
     """
 
     problem = "is taken already"
