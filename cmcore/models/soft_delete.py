@@ -19,7 +19,7 @@ from cmcore.models.dependents import (
     reached_models,
     with_keys,
 )
-from cmcore.models.live import EVERYTHING, Show
+from cmcore.models.live import Show
 from cmcore.models.marking import Restore, SoftDelete
 from cmcore.models.mixins import UserReference
 from cmcore.models.purging import Purge, purge_query, purge_rows
@@ -86,7 +86,7 @@ class SoftDeleteMixin(Model, abstract=True):
         """Return an update of live and deleted rows."""
         given: Any = cls
         query = RecordedUpdate(cls, given._normalize_data(data, values))
-        query._reach = {EVERYTHING: Show.ALL}
+        query._reach = {cls: Show.ALL}
         return query
 
     if TYPE_CHECKING:
