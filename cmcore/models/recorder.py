@@ -88,6 +88,7 @@ class Recorder:
 
     Args:
         at: The moment of the statement.
+        action: What an UPDATE or DELETE is to the row.
     """
 
     def __init__(
@@ -96,9 +97,14 @@ class Recorder:
         layout: Layout,
         context: Context,
         at: datetime,
+        action: Action,
     ) -> None:
         """Gather what all changes of the statement share."""
         self._layout = layout
+        self._action = action
+        self._gone = Action.PURGE if action is Action.PURGE else Action.DELETE
+        is_mark = action in {Action.DELETE, Action.RESTORE}
+        self._marks = [i for i in layout.marks if i not in layout.excluded and is_mark]
         self._shared = {
             "model": layout.model,
             "context": context,
@@ -115,7 +121,9 @@ class Recorder:
                 if new is not None:
                     entries.append(Entry(Action.CREATE, None, new, None))
             elif new is None:
-                entries.append(Entry(Action.DELETE, old, None, None))
+                entries.append(Entry(self._gone, old, None, None))
+            elif self._marks:
+                entries.append(Entry(self._action, old, new, self._marks))
             else:
                 positions = self._differing(old, new)
                 if positions:
@@ -174,14 +182,14 @@ class Recorder:
             if i in layout.excluded or i in layout.stamp_positions:
                 continue
             was, will = layout.value(i, old[i]), python_value(field, value)
-            if not equal(was, will):
+            if i in self._marks or not equal(was, will):
                 before[field.name] = _hidden(layout, i, was)
                 after[field.name] = _hidden(layout, i, will)
         if not after and not is_computed:
             return None
         key = layout.key(old)
         return make_change(
-            self._shared, Action.UPDATE, key, _frozen(before), _frozen(after)
+            self._shared, self._action, key, _frozen(before), _frozen(after)
         )
 
     def _differing(self, old: Row, new: Row) -> list[int]:
