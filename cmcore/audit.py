@@ -109,14 +109,13 @@ def _extra_json(extra: Mapping[str, Any]) -> str:
 
 
 def _insert(
-    database: Any, shared: dict[str, Any], rows: Sequence[Sequence[Any]]
+    database: Any, shared: dict[str, Any], rows: Sequence[tuple[Any, ...]]
 ) -> None:
     engine = engine_of(database)
     if engine is None:
         return
     try:
-        known = {name: value for name, value in shared.items() if value is not None}
-        engine.insert_rows(database, _TABLE, known, _VARYING, rows)
+        engine.insert_rows(database, _TABLE, shared, _VARYING, rows)
     except peewee.IntegrityError as error:
         raise MissingReferenceError(
             table=_TABLE,

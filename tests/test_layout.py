@@ -27,6 +27,7 @@ LAYERS = {
     "values": 1,
     "fields": 1,
     "layout": 1,
+    "raw_json": 1,
     "engines": 1,
     "schema": 1,
     "hooks": 2,

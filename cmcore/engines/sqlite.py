@@ -70,12 +70,13 @@ class Sqlite(Savepoints):
 
     def _update(self, write: Write) -> Captured:
         layout = write.layout
-        old, new_keys = self._matching(write)
+        old, moved = self._matching(write)
         if write.before and old:
             write.before([(row, None) for row in old.values()])
         cursor = self._run(write)
-        new = self._by_keys(write.database, layout, new_keys.values()) if old else {}
-        pairs: list[Pair] = [(row, new.get(new_keys[key])) for key, row in old.items()]
+        keys = [moved[key] for key in old] if moved else list(old)
+        new = self._by_keys(write.database, layout, keys) if old else {}
+        pairs: list[Pair] = list(zip(old.values(), map(new.get, keys), strict=True))
         return Captured(cursor, pairs)
 
     def _delete(self, write: Write) -> Captured:
@@ -92,7 +93,7 @@ class Sqlite(Savepoints):
     def _matching(
         self, write: Write
     ) -> tuple[dict[Any, Row], dict[Any, tuple[Any, ...]]]:
-        """Read the rows that the statement will hit: by old key, and the new keys."""
+        """Read the rows that the statement will hit, by key; and keys that it moves."""
         write.before_reading()
         layout, rendered = write.layout, write.rendered
         parts, params = [layout.qualified_columns(layout.qualifier)], []
@@ -112,19 +113,21 @@ class Sqlite(Savepoints):
         )
         values = cte_values + params + source_values + where_values
         values += rendered.params(rendered.tail, rendered.end)
+        rows = quiet(write.database, sql, values).fetchall()
         width = len(layout.columns)
+        if not layout.keys:
+            return {(row[width],): row[:width] for row in rows}, {}
+        if not rendered.assigned:
+            return {layout.key_values(row): row for row in rows}, {}
         old: dict[Any, Row] = {}
-        new_keys: dict[Any, tuple[Any, ...]] = {}
+        moved: dict[Any, tuple[Any, ...]] = {}
         assigned = [layout.positions[field] for field in rendered.assigned]
-        for row in quiet(write.database, sql, values):
-            key = layout.key_values(row) if layout.keys else (row[width],)
+        for row in rows:
+            key = layout.key_values(row)
+            given = dict(zip(assigned, row[width:], strict=True))
             old[key] = row[:width]
-            if assigned:
-                given = dict(zip(assigned, row[width:], strict=True))
-                new_keys[key] = tuple(given.get(i, row[i]) for i in layout.keys)
-            else:
-                new_keys[key] = key
-        return old, new_keys
+            moved[key] = tuple(given.get(i, row[i]) for i in layout.keys)
+        return old, moved
 
     def _run(self, write: Write) -> Any:
         """Send the caller's statement as it is; read it to the end."""
@@ -303,15 +306,15 @@ class Sqlite(Savepoints):
         table: str,
         shared: dict[str, Any],
         varying: tuple[str, ...],
-        rows: Sequence[Sequence[Any]],
+        rows: Sequence[tuple[Any, ...]],
     ) -> None:
         """Insert rows that share most columns, with one prepared statement."""
         sql = _insert_sql(table, varying, tuple(shared))
-        constant = tuple(map(_adapted, shared.values()))
         if len(rows) == 1:
-            quiet(database, sql, (*rows[0], *constant))
+            quiet(database, sql, (*rows[0], *shared.values()))
         else:
-            quiet_many(database, sql, [(*row, *constant) for row in rows])
+            constant = tuple(map(_adapted, shared.values()))
+            quiet_many(database, sql, [row + constant for row in rows])
 
 
 def _adapted(value: Any) -> Any:

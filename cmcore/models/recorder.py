@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import compress
+from operator import ne
 from types import MappingProxyType
 from typing import Any, NamedTuple, overload
 
@@ -24,7 +26,7 @@ class Entry(NamedTuple):
     action: Action
     old: Row | None
     new: Row | None
-    positions: Sequence[int] | None
+    positions: tuple[int, ...] | None
 
 
 class Changes(Sequence[Change]):
@@ -104,7 +106,8 @@ class Recorder:
         self._action = action
         self._gone = Action.PURGE if action is Action.PURGE else Action.DELETE
         is_mark = action in {Action.DELETE, Action.RESTORE}
-        self._marks = [i for i in layout.marks if i not in layout.excluded and is_mark]
+        marks = layout.marks if is_mark else ()
+        self._marks = tuple(i for i in marks if i not in layout.excluded)
         self._shared = {
             "model": layout.model,
             "context": context,
@@ -192,25 +195,23 @@ class Recorder:
             self._shared, self._action, key, _frozen(before), _frozen(after)
         )
 
-    def _differing(self, old: Row, new: Row) -> list[int]:
+    def _differing(self, old: Row, new: Row) -> tuple[int, ...]:
         """Return the positions that differ and are recorded; stamps alone are none."""
+        if old == new:
+            return ()
         layout = self._layout
-        positions = [
-            i
-            for i, (was, now) in enumerate(zip(old, new, strict=True))
-            if was is not now and was != now
-        ]
-        if not positions:
-            return positions
-        positions = [
-            i
-            for i in positions
-            if i not in layout.excluded
-            and not equal(layout.value(i, old[i]), layout.value(i, new[i]))
-        ]
-        if all(i in layout.stamp_positions for i in positions):
-            return []
-        return positions
+        positions = tuple(
+            [
+                i
+                for i in compress(range(len(old)), map(ne, old, new))
+                if i not in layout.excluded
+                and (
+                    type(old[i]) is layout.exact[i] is type(new[i])
+                    or not equal(layout.value(i, old[i]), layout.value(i, new[i]))
+                )
+            ]
+        )
+        return () if layout.stamp_positions.issuperset(positions) else positions
 
 
 _frozen = MappingProxyType
