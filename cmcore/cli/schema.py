@@ -5,7 +5,7 @@ import peewee
 
 from cmcore import runner
 from cmcore.checkup import schema_status
-from cmcore.cli.connection import with_database
+from cmcore.cli.connection import database_option, with_database
 from cmcore.cli.output import note, show_json, show_lines, show_table
 from cmcore.cli.program import PENDING
 from cmcore.schema.history import migrations_path
@@ -75,6 +75,7 @@ def status(db: peewee.Database, *, as_json: bool) -> int:
 
 @click.command()
 @trail_option
+@database_option()
 def migrations(*, trail_only: bool) -> None:
     """Print the folder of the scripts, for `pw_migrate --directory`."""
     click.echo(migrations_path(trail_only=trail_only))

@@ -256,17 +256,24 @@ class Script:
                 text = f"{self._name} refused, and nothing was changed: {error}"
                 error.args = (text,)
                 raise
-            except peewee.OperationalError as error:
-                if guard.is_lock_timeout(error):
-                    msg = (
-                        f"{self._name} gave up, and nothing was changed: another "
-                        f"transaction kept a table locked for {guard.LOCK_TIMEOUT} "
-                        f"({what}). End it, and run again."
-                    )
-                    raise MigrationError(msg) from error
-                raise
+            except peewee.DatabaseError as error:
+                msg = (
+                    f"{self._name} gave up, and nothing was changed: another "
+                    f"transaction kept a table locked for {guard.LOCK_TIMEOUT} "
+                    f"({what}). End it, and run again."
+                    if guard.is_lock_timeout(error)
+                    else f"{self._name} failed, and nothing was changed ({what}): "
+                    f"{_without_values(error)}"
+                )
+                raise MigrationError(msg) from error
 
         self._migrator.run(step)
+
+
+def _without_values(error: peewee.DatabaseError) -> str:
+    """Return what the database says, without the row that PostgreSQL would quote."""
+    lines = str(error).splitlines()
+    return " ".join(line for line in lines if "Failing row contains" not in line)
 
 
 def _definitions(db: peewee.Database, rules: Sequence[str]) -> dict[str, str]:

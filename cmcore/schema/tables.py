@@ -19,6 +19,7 @@ from cmcore.engines.catalog import (
 )
 from cmcore.engines.ddl import literal
 from cmcore.engines.introspection import run
+from cmcore.engines.postgresql_catalog import parts_on_columns
 from cmcore.errors import MigrationError
 from cmcore.layout import quoted
 from cmcore.schema import present
@@ -168,7 +169,16 @@ def add_columns(db: peewee.Database, table: str, columns: Sequence[Column]) -> N
 
 
 def drop_columns(db: peewee.Database, table: str, columns: Sequence[str]) -> None:
-    """Drop columns, the last one first; their indexes must be gone."""
+    """Drop columns, the last one first; their indexes must be gone.
+
+    What an application made on them is no less in the way, though PostgreSQL would drop
+    it as well.
+    """
+    ours = {f"fk_{table}_{column}" for column in columns}
+    theirs = [] if is_sqlite(db) else parts_on_columns(db, table, columns, ours)
+    if theirs:
+        msg = f"{', '.join(theirs)} would go with columns of {table}. Drop it first."
+        raise MigrationError(msg)
     for column in reversed(columns):
         run(db, f"ALTER TABLE {quoted(table)} DROP COLUMN {quoted(column)}")
 
