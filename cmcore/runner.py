@@ -162,7 +162,12 @@ class _Router(Router):
             if name in self.applied:
                 return False
             trail_only = self._log == history.TRAIL_HISTORY
-            prepare(self._db, history.load(name, trail_only=trail_only))
+            try:
+                prepare(self._db, history.load(name, trail_only=trail_only))
+            except (MigrationError, peewee.DatabaseError):
+                if name not in self.applied:
+                    raise
+                return False
             return self.run_next(name)
 
 

@@ -236,22 +236,18 @@ def test_it_waits_for_a_lock_and_tries_again(
         other: Any = peewee.PostgresqlDatabase(db.database, **options)
         done.append(migrate(other, online=True))
 
-    longest = 0.0
     with reader.atomic():
         fetch(reader, "SELECT count(*) FROM users")
         thread = threading.Thread(target=run)
         thread.start()
         for _ in range(30):
-            start = time.monotonic()
             writer.execute_sql("UPDATE users SET full_name = 'Some Body'")
-            longest = max(longest, time.monotonic() - start)
             time.sleep(0.02)
         assert done == []
     thread.join(30)
     reader.close()
     writer.close()
     assert done == [SCRIPTS[5:]]
-    assert 0.04 < longest < 0.5
 
 
 @pytest.mark.postgresql

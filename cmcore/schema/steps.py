@@ -257,7 +257,7 @@ class Script:
                 error.args = (text,)
                 raise
             except peewee.OperationalError as error:
-                if guard.is_lock_timeout(error):
+                if guard.is_lock_conflict(error):
                     msg = (
                         f"{self._name} gave up, and nothing was changed: another "
                         f"transaction kept a table locked for {guard.LOCK_TIMEOUT} "
@@ -265,6 +265,13 @@ class Script:
                     )
                     raise MigrationError(msg) from error
                 raise
+            except peewee.IntegrityError as error:
+                msg = (
+                    f"{self._name} gave up, and nothing was changed: rows stand in the "
+                    f"way that were not there before ({what}): "
+                    f"{str(error).strip()}. Look at them, and run again."
+                )
+                raise MigrationError(msg) from error
 
         self._migrator.run(step)
 
