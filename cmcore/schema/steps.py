@@ -257,17 +257,25 @@ class Script:
                 error.args = (text,)
                 raise
             except peewee.DatabaseError as error:
-                msg = (
-                    f"{self._name} gave up, and nothing was changed: another "
-                    f"transaction kept a table locked for {guard.LOCK_TIMEOUT} "
-                    f"({what}). End it, and run again."
-                    if guard.is_lock_timeout(error)
-                    else f"{self._name} failed, and nothing was changed ({what}): "
-                    f"{_without_values(error)}"
-                )
+                msg = _gave_up(self._name, what, error)
                 raise MigrationError(msg) from error
 
         self._migrator.run(step)
+
+
+def _gave_up(name: str, what: str, error: peewee.DatabaseError) -> str:
+    if guard.is_lock_conflict(error):
+        return (
+            f"{name} gave up, and nothing was changed: another transaction kept a "
+            f"table locked for {guard.LOCK_TIMEOUT} ({what}). End it, and run again."
+        )
+    if isinstance(error, peewee.IntegrityError):
+        return (
+            f"{name} gave up, and nothing was changed: rows stand in the way that were "
+            f"not there before ({what}): {_without_values(error)}. Look at them, and "
+            "run again."
+        )
+    return f"{name} failed, and nothing was changed ({what}): {_without_values(error)}"
 
 
 def _without_values(error: peewee.DatabaseError) -> str:
