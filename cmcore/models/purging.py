@@ -1,5 +1,6 @@
 """Removing rows of soft-deleted models for good, with what hangs on them."""
 
+from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from cmcore.errors import ConfigurationError, StillReferencedError
 from cmcore.keys import now
 from cmcore.models.base import whole
 from cmcore.models.dependents import (
+    Found,
     children_first,
     chunked,
     dependents,
@@ -76,10 +78,8 @@ def purge_query(
     return older
 
 
-def purge_rows(model: Any, keys: list[Any]) -> int:
+def purge_rows(model: Any, keys: Iterable[Any]) -> int:
     """Remove rows, and first the deleted rows that depend on them; or nothing.
-
-    A deleted row with a nullable link loses the link and stays.
 
     Returns:
         How many rows of the model itself are gone.
@@ -89,16 +89,49 @@ def purge_rows(model: Any, keys: list[Any]) -> int:
     """
     with whole(model, always=True) as unit:
         unit.before_reading()
-        found = dependents(model, keys, _deleted_dependents)
-        for parent, held in found.items():
-            _release(parent, held, found)
-        counts: dict[Any, int] = {}
-        for each in children_first(found):
-            counts[each] = sum(
-                _Removal(each).where(with_keys(each, part)).execute()
-                for part in chunked(found[each])
+        return remove(going(model, keys)).get(model, 0)
+
+
+def going(model: Any, keys: Iterable[Any], gone: Found | None = None) -> Found:
+    """Return the rows that go when some are purged: they, and what hangs on them.
+
+    Args:
+        model: Their model.
+        keys: Their primary keys.
+        gone: Rows that are taken to be gone already.
+
+    Raises:
+        StillReferencedError: Live rows refer to one of them.
+    """
+    found = dependents(model, keys, _deleted_dependents)
+    for link, child, refers in _references(found):
+        is_kept = is_soft_deleted(child) and _is_authorship(link)
+        rows = child.with_deleted() if is_kept else child.select()
+        left = set(keys_of(child, rows.where(refers)))
+        if left.difference(found.get(child, ()), (gone or {}).get(child, ())):
+            raise StillReferencedError(
+                table=link.rel_model._meta.table_name,
+                constraint=link.constraint_name,
+                detail=f"Table {child._meta.table_name} refers to it.",
             )
-    return counts[model]
+    return found
+
+
+def remove(found: Found) -> dict[Any, int]:
+    """Remove what `going` has found, and return how many rows of each model went.
+
+    A deleted row with a nullable link to one of them loses the link and stays.
+    """
+    for link, child, refers in _references(found):
+        if is_soft_deleted(child) and link.null and not _is_authorship(link):
+            _release(link, child, refers, found.get(child, ()))
+    return {
+        model: sum(
+            _Removal(model).where(with_keys(model, part)).execute()
+            for part in chunked(found[model])
+        )
+        for model in children_first(found)
+    }
 
 
 def _deleted_dependents(link: Any, child: Any) -> Any:
@@ -107,34 +140,26 @@ def _deleted_dependents(link: Any, child: Any) -> Any:
     return child.only_deleted()
 
 
-def _release(parent: Any, keys: set[Any], found: Any) -> None:
-    """Cut the links that may be cut, and refuse where another one is left."""
-    for child, links in parent._meta.model_backrefs.items():
-        for link in links:
-            if (link.on_delete or "").upper() in _LEFT_TO_THE_DATABASE:
-                continue
-            for part in chunked(keys):
-                _release_link(link, child, link.in_(part), found.get(child, ()))
+def _references(found: Found) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield each link to some rows that is not the database's to cut.
+
+    With it goes the model that has it, and the condition that a row refers to them.
+    """
+    for parent, keys in found.items():
+        for child, links in parent._meta.model_backrefs.items():
+            for link in links:
+                if (link.on_delete or "").upper() not in _LEFT_TO_THE_DATABASE:
+                    for part in chunked(keys):
+                        yield link, child, link.in_(part)
 
 
-def _release_link(link: Any, child: Any, refers: Any, going: Any) -> None:
-    meta = child._meta
-    soft = is_soft_deleted(child)
-    is_authorship = hasattr(link, "named_index")
-    rows = child.with_deleted() if soft and is_authorship else child.select()
-    left = [key for key in keys_of(child, rows.where(refers)) if key not in going]
-    if left:
-        raise StillReferencedError(
-            table=link.rel_model._meta.table_name,
-            constraint=link.constraint_name,
-            detail=f"Table {meta.table_name} refers to it.",
-        )
-    if soft and link.null and not is_authorship:
-        loose = [
-            key
-            for key in keys_of(child, child.only_deleted().where(refers))
-            if key not in going
-        ]
-        for part in chunked(loose):
-            update = child.update_with_deleted({link: None})
-            update.where(with_keys(child, part)).execute()
+def _release(link: Any, child: Any, refers: Any, gone: Collection[Any]) -> None:
+    """Cut a link of deleted rows that stay."""
+    rows = keys_of(child, child.only_deleted().where(refers))
+    for part in chunked(key for key in rows if key not in gone):
+        update = child.update_with_deleted({link: None})
+        update.where(with_keys(child, part)).execute()
+
+
+def _is_authorship(link: Any) -> bool:
+    return hasattr(link, "named_index")

@@ -223,7 +223,7 @@ class SoftDeleteMixin(Model, abstract=True):
             root = model.only_deleted().where(self._pk_expr()).get_or_none()
             if root is None:
                 return 0
-            for child, keys in _deleted_with(root).items():
+            for child, keys in deleted_with(root).items():
                 for part in chunked(keys):
                     query: Any = child.restore().where(with_keys(child, part))
                     query.execute()
@@ -285,7 +285,7 @@ def _free_moment(models: Iterable[Any]) -> datetime:
             return moment
 
 
-def _deleted_with(root: Any) -> Found:
+def deleted_with(root: Any) -> Found:
     """Return the rows that were deleted by the same call as this one."""
     at, by = root.deleted_at, root.__data__["deleted_by"]
 
