@@ -232,7 +232,8 @@ class Sqlite(Savepoints):
             keys = [identity(row) for row in tried]
             there = self._lookup(database, layout, names, keys, extra=extra)
             held.clear()
-            held.update((identity(row), row[:width]) for row in there)
+            live = (row for row in there if not layout.is_marked(row))
+            held.update((identity(row), row[:width]) for row in live)
             return paired(tried)
 
         told = predicted()
@@ -276,6 +277,8 @@ class Sqlite(Savepoints):
             names = [layout.columns[i] for i in unique]
             values = [tuple(row[i] for i in unique) for row in tried]
             for row in self._lookup(database, layout, names, values):
+                if unique != layout.keys and layout.is_marked(row):
+                    continue  # other values belong to live rows
                 candidates[layout.key_values(row) or tuple(row)] = row
         return candidates, tried
 

@@ -188,6 +188,7 @@ class whole:  # noqa: N801 - reads as a clause: with whole(Model)
         self._model = model
         self._always = always
         self._unit: Unit | None = None
+        self.database: Any = None
 
     def __enter__(self) -> "whole":
         """Begin."""
@@ -197,6 +198,7 @@ class whole:  # noqa: N801 - reads as a clause: with whole(Model)
             raise UnboundModelError(self._model.__name__)
         if isinstance(database, peewee.Proxy):
             database = database.obj
+        self.database = database
         engine = engine_of(database)
         listening = dispatch.listeners()
         recorded = listening.plugged or (meta.audit and listening.audited)

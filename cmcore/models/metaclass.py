@@ -3,7 +3,7 @@
 import copy
 import functools
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import peewee
@@ -114,20 +114,29 @@ def _in_order(bases: tuple[type, ...]) -> tuple[type, ...]:
     )
 
 
-def _mixin_fields(bases: Iterable[type]) -> Iterable[tuple[str, peewee.Field]]:
-    """Yield copies of the fields of abstract bases, to stand behind the model's own."""
+def _mixin_fields(bases: Iterable[Any]) -> Iterable[tuple[str, peewee.Field]]:
+    """Yield copies of the fields of abstract bases, to stand behind the model's own.
+
+    So are inherited ones for which another one is chosen beside these bases.
+    """
     for base in bases:
-        if hasattr(base, "_meta"):
-            continue
-        for mixin in reversed(base.__mro__):
-            for name, field in vars(mixin).items():
-                if isinstance(field, peewee.Field):
-                    chosen = getattr(field, "chosen_for", lambda _, own=field: own)
-                    twin: Any = copy.deepcopy(chosen(bases))
-                    internal.Field._field_counter += 1
-                    twin._order = internal.Field._field_counter
-                    twin._sort_key = (2, twin._order)
-                    yield name, twin
+        inherits = hasattr(base, "_meta")
+        for name, field in base._meta.fields.items() if inherits else _declared(base):
+            chosen = getattr(field, "chosen_for", lambda _, own=field: own)(bases)
+            if inherits and chosen is field:
+                continue
+            twin: Any = copy.deepcopy(chosen)
+            internal.Field._field_counter += 1
+            twin._order = internal.Field._field_counter
+            twin._sort_key = (2, twin._order)
+            yield name, twin
+
+
+def _declared(mixin: type) -> Iterator[tuple[str, peewee.Field]]:
+    for part in reversed(mixin.__mro__):
+        for name, field in vars(part).items():
+            if isinstance(field, peewee.Field):
+                yield name, field
 
 
 def _meta_options(meta: type | None, parents: list[Any]) -> dict[str, Any]:

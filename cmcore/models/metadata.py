@@ -1,5 +1,6 @@
 """What peewee keeps about a model, and what cmcore adds to it."""
 
+import re
 from typing import Any
 
 import peewee
@@ -9,6 +10,9 @@ from cmcore.errors import ConfigurationError
 from cmcore.layout import Layout
 from cmcore.models.live import LiveTable, adopt
 from cmcore.models.references import following
+
+_UNIQUE = re.compile(r"\bUNIQUE\b", re.IGNORECASE)
+_TEXT = re.compile(r"'[^']*'")
 
 
 class Metadata(peewee.Metadata):
@@ -49,15 +53,19 @@ class Metadata(peewee.Metadata):
                 several rows may have.
         """
         following(field)
+        if isinstance(field, peewee.ForeignKeyField):
+            self._refuse_shared_target(field_name, field)
         super().add_field(field_name, field, set_attribute)
-        if not isinstance(field, peewee.ForeignKeyField):
+
+    def _refuse_shared_target(self, name: str, field: Any) -> None:
+        model = self.model if field.rel_model == "self" else field.rel_model
+        target = field.rel_field
+        if target is None or not getattr(model._meta, "is_soft_deleted", False):
             return
-        target: Any = field.rel_field
-        if getattr(target.model._meta, "is_soft_deleted", False) and not (
-            target.primary_key
-        ):
+        target = getattr(model, target) if isinstance(target, str) else target
+        if not target.primary_key:
             msg = (
-                f"{self.model.__name__}.{field_name} refers to {target.model.__name__}."
+                f"{self.model.__name__}.{name} refers to {model.__name__}."
                 f"{target.name}, which deleted rows may share with a live one. Let it "
                 "refer to the primary key."
             )
@@ -125,7 +133,7 @@ class SoftDeletedMetadata(Metadata):
         own = [c for field in self.sorted_fields for c in field.constraints or ()]
         for rule in (*self.indexes, *(self.constraints or ()), *own):
             text = getattr(rule, "sql", "")
-            if isinstance(rule, peewee.SQL) and "UNIQUE" in str(text).upper():
+            if isinstance(rule, peewee.SQL) and _UNIQUE.search(_TEXT.sub("", text)):
                 msg = (
                     f"{self.model.__name__} has a rule in SQL that holds among deleted "
                     f"rows too: {text}. Use unique=True or Meta.indexes, which hold "

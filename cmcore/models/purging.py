@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import peewee
+
 from cmcore.changes import Action
 from cmcore.errors import ConfigurationError, StillReferencedError
 from cmcore.keys import now
@@ -13,6 +15,8 @@ from cmcore.models.dependents import (
     children_first,
     chunked,
     dependents,
+    has_key,
+    is_authorship,
     is_soft_deleted,
     keys_of,
     with_keys,
@@ -41,21 +45,44 @@ class Purge(RecordedDelete):
 
     def _execute(self, database: Any) -> Any:
         """Return how many rows of the model were removed."""
-        removed = 0
-        while keys := keys_of(self.model, self.rows().limit(BATCH)):
-            removed += purge_rows(self.model, keys)
-            if self._limit is not None:
+        model = self.model
+        if _resolved(database) is not _resolved(model._meta.database):
+            msg = (
+                f"{model.__name__}.purge() also reads the models that refer to it. "
+                "Bind them to the database first: with database.bind_ctx([Model])."
+            )
+            raise ConfigurationError(msg)
+        _refuse_protected(model, [])
+        if not has_key(model):  # nothing can refer to its rows
+            return self._execute_at_once(database)
+        is_deleted = self._reach[model] is Show.DELETED
+        removed, left, tried = 0, self._limit, None
+        while left is None or left > 0:
+            size = BATCH if left is None else min(BATCH, left)
+            keys = keys_of(model, self.rows().limit(size))
+            if not keys or keys == tried:
                 break
+            removed += purge_rows(model, keys, is_deleted=is_deleted)
+            left, tried = left and left - len(keys), keys
         return removed
+
+    def _execute_at_once(self, database: Any) -> Any:
+        removal = _Removal(self.model)
+        vars(removal).update(vars(self))
+        if self._reach[self.model] is Show.DELETED:
+            removal = removal.where(self.model.deleted_at.is_null(False))
+        return removal.execute(database)
 
     def rows(self) -> Any:
         """Return the select of the rows that are to be removed."""
         model = self.model
-        query = model.select().showing(self._reach.get(model, Show.DELETED), model)
+        query = model.select().showing(self._reach[model], model)
+        if self._cte_list:
+            query = query.with_cte(*self._cte_list)
         if self._where is not None:
             query = query.where(self._where)
         oldest = (model.deleted_at, *model._meta.get_primary_keys())
-        return query.order_by(*(self._order_by or oldest)).limit(self._limit)
+        return query.order_by(*(self._order_by or oldest))
 
 
 def purge_query(
@@ -78,8 +105,15 @@ def purge_query(
     return older
 
 
-def purge_rows(model: Any, keys: Iterable[Any]) -> int:
+def purge_rows(model: Any, keys: list[Any], *, is_deleted: bool) -> int:
     """Remove rows, and first the deleted rows that depend on them; or nothing.
+
+    A deleted row with a nullable link loses the link and stays.
+
+    Args:
+        model: Whose rows they are.
+        keys: Their primary keys.
+        is_deleted: Whether a row that is live by now is left alone.
 
     Returns:
         How many rows of the model itself are gone.
@@ -89,7 +123,10 @@ def purge_rows(model: Any, keys: Iterable[Any]) -> int:
     """
     with whole(model, always=True) as unit:
         unit.before_reading()
-        return remove(going(model, keys)).get(model, 0)
+        _refuse_protected(model, keys)
+        found = going(model, keys)
+        live = () if is_deleted else (model,)
+        return remove(found, live).get(model, 0)
 
 
 def going(model: Any, keys: Iterable[Any], gone: Found | None = None) -> Found:
@@ -105,10 +142,10 @@ def going(model: Any, keys: Iterable[Any], gone: Found | None = None) -> Found:
     """
     found = dependents(model, keys, _deleted_dependents)
     for link, child, refers in _references(found):
-        is_kept = is_soft_deleted(child) and _is_authorship(link)
+        is_kept = is_soft_deleted(child) and is_authorship(link)
         rows = child.with_deleted() if is_kept else child.select()
-        left = set(keys_of(child, rows.where(refers)))
-        if left.difference(found.get(child, ()), (gone or {}).get(child, ())):
+        leaving = found.get(child, set()) | (gone or {}).get(child, set())
+        if _has_more(child, rows.where(refers), leaving):
             raise StillReferencedError(
                 table=link.rel_model._meta.table_name,
                 constraint=link.constraint_name,
@@ -117,21 +154,41 @@ def going(model: Any, keys: Iterable[Any], gone: Found | None = None) -> Found:
     return found
 
 
-def remove(found: Found) -> dict[Any, int]:
+def remove(found: Found, live: Collection[Any] = ()) -> dict[Any, int]:
     """Remove what `going` has found, and return how many rows of each model went.
 
     A deleted row with a nullable link to one of them loses the link and stays.
+
+    Args:
+        found: The rows.
+        live: Models of which live rows go too.
     """
     for link, child, refers in _references(found):
-        if is_soft_deleted(child) and link.null and not _is_authorship(link):
-            _release(link, child, refers, found.get(child, ()))
-    return {
-        model: sum(
-            _Removal(model).where(with_keys(model, part)).execute()
-            for part in chunked(found[model])
+        if is_soft_deleted(child) and link.null and not is_authorship(link):
+            _cut(link, child, refers, found.get(child, set()))
+    order = children_first(found)
+    _cut_cycles(order, found)
+    counts: dict[Any, int] = {}
+    for model in order:
+        deleted = [] if model in live else [model.deleted_at.is_null(False)]
+        counts[model] = sum(
+            _Removal(model).where(with_keys(model, part), *deleted).execute()
+            for layer in _leaves_first(model, found[model])
+            for part in chunked(layer)
         )
-        for model in children_first(found)
-    }
+    return counts
+
+
+def _resolved(database: Any) -> Any:
+    return database.obj if isinstance(database, peewee.Proxy) else database
+
+
+def _refuse_protected(model: Any, keys: list[Any]) -> None:
+    """Refuse what may not be purged, before a foreign key answers."""
+    guard = model._meta.layout.guard
+    if guard is not None:
+        removal = _Removal(model).where(with_keys(model, keys))
+        guard.before(removal, _resolved(model._meta.database))
 
 
 def _deleted_dependents(link: Any, child: Any) -> Any:
@@ -140,12 +197,46 @@ def _deleted_dependents(link: Any, child: Any) -> Any:
     return child.only_deleted()
 
 
+def _leaves_first(model: Any, keys: set[Any]) -> Iterator[list[Any]]:
+    """Yield keys in the order in which links within the table let their rows go."""
+    links = [f for f in model._meta.model_refs.get(model, ()) if not is_authorship(f)]
+    if not links:
+        yield list(keys)
+        return
+    key = model._meta.primary_key
+    rows = (
+        row
+        for part in chunked(keys)
+        for row in model.with_deleted(key, *links).where(key.in_(part)).tuples()
+    )
+    left = {row[0]: {owner for owner in row[1:] if owner != row[0]} for row in rows}
+    while left:
+        needed = set().union(*left.values())
+        layer = [row for row in left if row not in needed] or list(left)
+        yield layer
+        for row in layer:
+            del left[row]
+
+
+def _cut_cycles(order: list[Any], found: Found) -> None:
+    """Cut the links of rows that go to rows that go before them."""
+    for i, parent in enumerate(order):
+        for child in order[i + 1 :]:
+            for link in parent._meta.model_backrefs.get(child, ()):
+                if not link.null or is_authorship(link):
+                    continue
+                for part in chunked(found[parent]):
+                    _cut(link, child, link.in_(part))
+
+
 def _references(found: Found) -> Iterator[tuple[Any, Any, Any]]:
     """Yield each link to some rows that is not the database's to cut.
 
     With it goes the model that has it, and the condition that a row refers to them.
     """
     for parent, keys in found.items():
+        if not has_key(parent):
+            continue
         for child, links in parent._meta.model_backrefs.items():
             for link in links:
                 if (link.on_delete or "").upper() not in _LEFT_TO_THE_DATABASE:
@@ -153,13 +244,21 @@ def _references(found: Found) -> Iterator[tuple[Any, Any, Any]]:
                         yield link, child, link.in_(part)
 
 
-def _release(link: Any, child: Any, refers: Any, gone: Collection[Any]) -> None:
-    """Cut a link of deleted rows that stay."""
-    rows = keys_of(child, child.only_deleted().where(refers))
-    for part in chunked(key for key in rows if key not in gone):
-        update = child.update_with_deleted({link: None})
+def _has_more(model: Any, query: Any, going: set[Any]) -> bool:
+    """Tell whether a query finds a row that is not going as well."""
+    if not going or not has_key(model):
+        return bool(query.exists())
+    return any(key not in going for key in keys_of(model, query))
+
+
+def _cut(link: Any, child: Any, refers: Any, going: Any = ()) -> None:
+    """Set a link of deleted rows to NULL, but for those that are going as well."""
+    update = child.update_with_deleted({link: None})
+    update = update.where(refers, child.deleted_at.is_null(False))
+    if not going or not has_key(child):
+        update.execute()
+        return
+    rows = child.only_deleted().where(refers)
+    loose = [key for key in keys_of(child, rows) if key not in going]
+    for part in chunked(loose):
         update.where(with_keys(child, part)).execute()
-
-
-def _is_authorship(link: Any) -> bool:
-    return hasattr(link, "named_index")

@@ -15,6 +15,8 @@ from cmcore.layout import Layout
 from cmcore.models.literals import COMPUTED, Known, python_value
 from cmcore.models.unit import transaction_id
 
+_MARKING = {Action.DELETE, Action.RESTORE}
+
 
 class Entry(NamedTuple):
     """A change in the driver's values.
@@ -105,9 +107,8 @@ class Recorder:
         self._layout = layout
         self._action = action
         self._gone = Action.PURGE if action is Action.PURGE else Action.DELETE
-        is_mark = action in {Action.DELETE, Action.RESTORE}
-        marks = layout.marks if is_mark else ()
-        self._marks = tuple(i for i in marks if i not in layout.excluded)
+        self._is_mark = bool(layout.marks) and action in _MARKING
+        self._marks = tuple(i for i in layout.marks if i not in layout.excluded)
         self._shared = {
             "model": layout.model,
             "context": context,
@@ -125,7 +126,7 @@ class Recorder:
                     entries.append(Entry(Action.CREATE, None, new, None))
             elif new is None:
                 entries.append(Entry(self._gone, old, None, None))
-            elif self._marks:
+            elif self._is_mark:
                 entries.append(Entry(self._action, old, new, self._marks))
             else:
                 positions = self._differing(old, new)
@@ -185,10 +186,10 @@ class Recorder:
             if i in layout.excluded or i in layout.stamp_positions:
                 continue
             was, will = layout.value(i, old[i]), python_value(field, value)
-            if i in self._marks or not equal(was, will):
+            if self._is_mark or not equal(was, will):
                 before[field.name] = _hidden(layout, i, was)
                 after[field.name] = _hidden(layout, i, will)
-        if not after and not is_computed:
+        if not after and not is_computed and not self._is_mark:
             return None
         key = layout.key(old)
         return make_change(
