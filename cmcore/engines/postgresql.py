@@ -218,13 +218,7 @@ class Postgresql(Savepoints):
         self, write: Write, sql: str, values: Sequence[Any], width: int
     ) -> tuple[Any, list[Row]]:
         """Execute; return the caller's cursor and the last `width` columns."""
-        rendered = write.rendered
-        cursor = run(
-            write.database,
-            sql,
-            values,
-            (rendered.shown, rendered.values),
-        )
+        cursor = run(write.database, sql, values, write.rendered)
         rows = cursor.fetchall()
         own = len(cursor.description) - width
         return Rows(cursor, rows, own), [row[own:] for row in rows]

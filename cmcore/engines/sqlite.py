@@ -144,13 +144,7 @@ class Sqlite(Savepoints):
 
     def _run(self, write: Write) -> Any:
         """Send the caller's statement as it is; read it to the end."""
-        shown, values = write.rendered.shown, write.rendered.values
-        cursor = run(
-            write.database,
-            shown,
-            values,
-            (shown, values),
-        )
+        cursor = run(write.database, write.rendered.shown, write.rendered.values)
         if cursor.description is None:
             return cursor
         return Rows(cursor, cursor.fetchall(), len(cursor.description))
@@ -291,12 +285,7 @@ class Sqlite(Savepoints):
     def _run_returning(self, write: Write, extra: str = "") -> tuple[Any, list[Row]]:
         """Send an INSERT or DELETE; return the caller's cursor, and the rows."""
         sql, width = self._returning(write, extra)
-        cursor = run(
-            write.database,
-            sql,
-            write.rendered.values,
-            (write.rendered.shown, write.rendered.values),
-        )
+        cursor = run(write.database, sql, write.rendered.values, write.rendered)
         rows = cursor.fetchall()
         own = len(cursor.description) - width
         return Rows(cursor, rows, own), [row[own:] for row in rows]

@@ -138,7 +138,7 @@ class Recorded(Renderable, Bindable):
         if layout.guard is not None:
             layout.guard.after(changes)
         dispatch.after(changes)
-        if self._instance is not None:
+        if self._instance is not None and layout.stamps:
             _refresh(self._instance, layout, captured)
         return self._finished(query, database, captured.cursor)
 
