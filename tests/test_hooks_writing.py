@@ -167,3 +167,44 @@ def test_a_replace_pushes_out_what_a_hook_inserted(
     meddler = plugin(Meddler(lambda: Stock.create(name="b", n=2)))
     Stock.replace(name="b", n=7).execute()
     assert meddler.heard[-2:] == [("delete", 2, None), ("create", None, 7)]
+
+
+def test_entries_stand_in_the_order_of_writing(
+    db: peewee.Database, plugin: Register
+) -> None:
+    """What a hook writes before a statement stands before it in the trail."""
+    plugin(Meddler(lambda: Stock.create(name="b", n=2)))
+    Stock.update(n=Stock.n + 1).where(Stock.name == "a").execute()
+    entries = AuditLog.select().order_by(AuditLog.created_at, AuditLog.id)
+    assert [entry.action for entry in entries] == ["create", "create", "update"]
+
+
+INSERTS = {
+    "upsert": lambda query: query.on_conflict(
+        conflict_target=[Stock.name], preserve=[Stock.n]
+    ),
+    "ignore": lambda query: query.on_conflict_ignore(),
+    "computed": lambda query: query.on_conflict_ignore(),
+}
+
+
+@pytest.mark.parametrize("way", INSERTS)
+def test_what_the_database_computes_is_absent_before(
+    db: peewee.Database, plugin: Register, way: str
+) -> None:
+    """A trial run shows its key and its values to nobody: the real ones may differ."""
+    seen: list[Change] = []
+
+    class Watcher:
+        @cmcore.hookimpl
+        def cmcore_before_create(self, changes: Any) -> None:
+            """Keep what is told."""
+            seen.extend(changes)
+
+    plugin(Watcher())
+    n: Any = peewee.SQL("3 + 4") if way == "computed" else 7
+    INSERTS[way](Stock.insert(name="c", n=n)).execute()
+    (change,) = seen
+    assert change.key is None
+    known = {"name": "c"} if way == "computed" else {"name": "c", "n": 7}
+    assert dict(change.new or {}) == known

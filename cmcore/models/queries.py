@@ -24,6 +24,7 @@ from cmcore.models.failures import KEPT_KEY, translated
 from cmcore.models.literals import (
     COMPUTED,
     assigned,
+    computed_positions,
     field_of,
     inserted_rows,
 )
@@ -277,7 +278,8 @@ class RecordedInsert(Recorded, peewee.ModelInsert):
             rows = inserted_rows(query, layout, computed=COMPUTED)
             recorder.announce_inserts([{**defaults, **row} for row in rows])
             return None
-        return recorder.announce
+        absent = computed_positions(query, layout)
+        return functools.partial(recorder.announce, absent=absent)
 
 
 def _refuse_marks(model: Any, named: Any) -> None:

@@ -11,6 +11,7 @@ from cmcore.changes import MASK, Action, Change, equal
 from cmcore.context import Context
 from cmcore.engines.capture import Pair, Row
 from cmcore.hooks import dispatch
+from cmcore.keys import now
 from cmcore.layout import Layout
 from cmcore.models.literals import COMPUTED, Known, python_value
 from cmcore.models.unit import transaction_id
@@ -22,7 +23,8 @@ class Entry(NamedTuple):
     """A change in the driver's values.
 
     Attributes:
-        positions: What differs, on an update; None where all fields count.
+        positions: What differs, on an update, or is known ahead of a statement; None
+            where all fields count.
     """
 
     action: Action
@@ -74,10 +76,26 @@ class Changes(Sequence[Change]):
         chosen = [entry for entry in self.entries if entry.action in actions]
         return Changes(self.layout, self.shared, chosen)
 
+    def without(self, absent: Mapping[Action, frozenset[int]]) -> "Changes":
+        """Return the changes without the fields at some places, by action."""
+        every = self.layout.recorded
+        chosen = [
+            entry._replace(
+                positions=tuple(p for p in entry.positions or every if p not in hidden)
+            )
+            if (hidden := absent.get(entry.action))
+            else entry
+            for entry in self.entries
+        ]
+        return Changes(self.layout, self.shared, chosen)
+
     def _make(self, entry: Entry) -> Change:
         action, old, new, positions = entry
         layout = self.layout
-        key = layout.key(new if old is None else old)
+        is_known = (
+            old is not None or positions is None or {*layout.keys} <= {*positions}
+        )
+        key = layout.key(new if old is None else old) if is_known else None
         return make_change(
             self.shared,
             action,
@@ -134,9 +152,21 @@ class Recorder:
                     entries.append(Entry(Action.UPDATE, old, new, positions))
         return Changes(self._layout, self._shared, entries)
 
-    def announce(self, pairs: Sequence[Pair]) -> None:
-        """Tell the before-hooks what a statement is about to do, row by row."""
-        dispatch.before(self.changes(pairs))
+    def announce(
+        self, pairs: Sequence[Pair], *, absent: Mapping[Action, frozenset[int]] = {}
+    ) -> None:
+        """Tell the before-hooks what a statement is about to do, row by row.
+
+        Args:
+            pairs: The rows before it, and after it as a trial has shown them.
+            absent: Where the values stand that the database computes.
+        """
+        self._tell(self.changes(pairs).without(absent))
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        """Call the before-hooks; what they write is older than this statement."""
+        dispatch.before(changes)
+        self._shared = {**self._shared, "at": now()}
 
     def announce_updates(
         self, rows: Sequence[Pair], assigned: Known, *, is_computed: bool
@@ -153,7 +183,7 @@ class Recorder:
             for old, _ in rows
             if old is not None
         )
-        dispatch.before([change for change in intended if change is not None])
+        self._tell([change for change in intended if change is not None])
 
     def announce_inserts(self, rows: Sequence[Known]) -> None:
         """Tell the before-hooks of rows that are known from the call alone."""
@@ -175,7 +205,7 @@ class Recorder:
             key = values if len(values) > 1 else (values[0] if values else None)
             change = make_change(self._shared, Action.CREATE, key, None, _frozen(new))
             changes.append(change)
-        dispatch.before(changes)
+        self._tell(changes)
 
     def _intended(self, old: Row, assigned: Known, is_computed: bool) -> Change | None:
         layout = self._layout
