@@ -304,6 +304,29 @@ def test_a_row_that_cannot_be_made_up_is_asked_for(database: peewee.Database) ->
     testing.assert_no_leaks(model)
 
 
+def test_relations_that_are_there_are_used(database: peewee.Database) -> None:
+    """A related row that cannot be made up is not made where there is one already."""
+    one = person()
+
+    class Tag(SoftDeleteMixin, cmcore.Model):
+        name = peewee.CharField(constraints=[peewee.Check("name IN ('a', 'b')")])
+        people = fields.ManyToManyField(one, backref="tags")
+
+        class Meta:
+            table_name = "leaky_tags"
+
+    many: Any = Tag.people
+    through = many.get_through_model()
+    made(database, one, Tag, through)
+    with pytest.raises(cmcore.ConfigurationError, match="A row of Tag to test with"):
+        testing.assert_no_leaks(one)
+    ada = one.create(name="Ada")
+    for name in ("a", "b"):
+        through.create(tag=Tag.create(name=name), person=ada)
+    Tag.delete().where(Tag.name == "b").execute()
+    testing.assert_no_leaks(one)
+
+
 def test_models_that_hide_nothing_are_refused(database: peewee.Database) -> None:
     """It needs a bound model with SoftDeleteMixin, whose rows are not the trail."""
 

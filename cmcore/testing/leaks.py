@@ -7,8 +7,8 @@ from typing import Any
 import peewee
 
 from cmcore.errors import ConfigurationError
-from cmcore.testing.links import Link, joined, loaded, related
-from cmcore.testing.rows import Maker, Row, hides_deleted, rows_of
+from cmcore.testing.links import Link, joined, loaded, related, related_ends
+from cmcore.testing.rows import Maker, Row, hides_deleted, live_of, rows_of
 from cmcore.testing.shapes import Shape, saved, single
 
 
@@ -108,7 +108,13 @@ class _World:
         """Relate a live row to a live and to a deleted one."""
         accessor = field.model.__dict__[field.name]
         source, target = accessor.src_fk, accessor.dest_fk
+        owners, others, through = map(
+            rows_of, (self.model, field.rel_model, field.through_model)
+        )
+        ends = related_ends(accessor, live_of(owners), others, live_of(through))
         for state in _states(field.rel_model):
+            if any(other.is_deleted == state for _, other in ends):
+                continue
             row = maker.make(self.model, deleted=False)
             other = maker.make(field.rel_model, deleted=state)
             given = {

@@ -161,14 +161,9 @@ def related(field: Any, rows: Rows) -> Iterator[Shape]:
     """Yield what a many-to-many field of the live objects gives."""
     model, target = field.model, field.rel_model
     accessor = model.__dict__[field.name]
-    source, dest = accessor.src_fk, accessor.dest_fk
-    owners = {r.values[source.rel_field.name]: r for r in live_of(rows[model])}
-    targets = {r.values[dest.rel_field.name]: r for r in live_of(rows[target])}
-    ends = [
-        (owners.get(row.values[source.name]), targets.get(row.values[dest.name]))
-        for row in live_of(rows[field.through_model])
-    ]
-    pairs = [(owner.key, other.key) for owner, other in ends if owner and other]
+    owners, through = live_of(rows[model]), live_of(rows[field.through_model])
+    ends = related_ends(accessor, owners, live_of(rows[target]), through)
+    pairs = [(owner.key, other.key) for owner, other in ends]
 
     def read(objects: Any) -> list[Any]:
         return [
@@ -179,9 +174,25 @@ def related(field: Any, rows: Rows) -> Iterator[Shape]:
 
     name = f"{model.__name__}.{field.name}"
     yield Shape(name, lambda: read(model.select()), pairs)
-    if source.backref not in {None, "+", "!"} and hasattr(target._meta, "layout"):
+    if accessor.src_fk.backref not in {None, "+", "!"} and hasattr(
+        target._meta, "layout"
+    ):
         yield Shape(
             f"{name}, by prefetch",
             lambda: read(model.select().prefetch(field.through_model, target)),
             pairs,
         )
+
+
+def related_ends(
+    accessor: Any, owners: list[Row], others: list[Row], through: list[Row]
+) -> list[tuple[Row, Row]]:
+    """Return the rows that a many-to-many field relates, by way of some others."""
+    source, dest = accessor.src_fk, accessor.dest_fk
+    by_source = {row.values[source.rel_field.name]: row for row in owners}
+    by_dest = {row.values[dest.rel_field.name]: row for row in others}
+    ends = [
+        (by_source.get(row.values[source.name]), by_dest.get(row.values[dest.name]))
+        for row in through
+    ]
+    return [(owner, other) for owner, other in ends if owner and other]

@@ -115,6 +115,7 @@ class Maker:
         Raises:
             ConfigurationError: The database wants other values.
         """
+        self._under_way.append(model)
         try:
             row = self._made(model, given or {})
         except (peewee.PeeweeException, ValueError, TypeError, RecursionError) as error:
@@ -124,22 +125,22 @@ class Maker:
                 "ones, deleted ones, and such that refer to both."
             )
             raise ConfigurationError(msg) from error
+        finally:
+            self._under_way.pop()
         if deleted:
             mark(model, row)
         return row._replace(is_deleted=deleted)
 
     def _made(self, model: Any, given: Mapping[str, Any]) -> Row:
         meta = model._meta
-        self._under_way.append(model)
-        unique = _unique_fields(model)
+        fresh = _fresh_fields(model, given)
         values = {
             field.name: given[field.name]
             if field.name in given
-            else self._value(field, is_unique=field in unique)
+            else self._value(field, is_unique=field in fresh)
             for field in meta.sorted_fields
             if not isinstance(field, peewee.IdentityField)
         }
-        self._under_way.pop()
         by_field = {meta.fields[name]: value for name, value in values.items()}
         key = peewee.ModelInsert(model, by_field).execute()
         if isinstance(meta.primary_key, peewee.IdentityField):
@@ -170,13 +171,25 @@ class Maker:
         return row.values[field.rel_field.name]
 
 
-def _unique_fields(model: Any) -> set[Any]:
-    fields = {f for f in model._meta.sorted_fields if f.unique or f.primary_key}
-    fields |= set(key_fields(model))
-    for index in model._meta.fields_to_index():
+def _fresh_fields(model: Any, given: Mapping[str, Any]) -> set[Any]:
+    """Return the fields whose values no other row may have.
+
+    Of several that are unique together one is enough, and a value that is given is
+    taken to be new; a new row to refer to is made only where nothing else is left.
+    """
+    meta = model._meta
+    groups = [[field] for field in meta.sorted_fields if field.unique]
+    groups.append(list(key_fields(model)))
+    for index in meta.fields_to_index():
         if getattr(index, "_unique", False):
-            fields |= {f for f in index._expressions if isinstance(f, peewee.Field)}
-    return fields
+            parts = index._expressions
+            groups.append([part for part in parts if isinstance(part, peewee.Field)])
+    fresh: set[Any] = set()
+    for group in groups:
+        own = {f for f in group if not isinstance(f, peewee.ForeignKeyField)}
+        is_given = any(field.name in given for field in group)
+        fresh |= own if own or is_given else set(group)
+    return fresh
 
 
 def _text(field: Any, number: int) -> str:
