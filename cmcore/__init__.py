@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cmcore import fields, values
+    from cmcore import fields, testing, values
     from cmcore.audit import AuditAction, record
     from cmcore.changes import Action, Change
     from cmcore.context import (
@@ -133,7 +133,7 @@ _HOMES = {
     "cmcore.schema.history": ("migrations_path",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_SUBMODULES = frozenset({"errors", "fields", "models", "values"})
+_SUBMODULES = frozenset({"errors", "fields", "models", "testing", "values"})
 
 __all__ = [
     "Action",
@@ -189,6 +189,7 @@ __all__ = [
     "rollback",
     "set_user",
     "table_comment",
+    "testing",
     "values",
 ]
 

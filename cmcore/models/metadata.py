@@ -106,13 +106,15 @@ class SoftDeletedMetadata(Metadata):
     def table(self) -> Any:
         """The table, which shows live rows to queries that do not know of it."""
         table: Any = super().table
-        if self.hides_deleted and not isinstance(table, LiveTable):
+        if not isinstance(table, LiveTable) and self.hides_deleted:
             adopt(table)
         return table
 
     @table.deleter
     def table(self) -> None:
-        self._table = None
+        inherited: Any = super(SoftDeletedMetadata, type(self)).table
+        inherited.__delete__(self)
+        self._table = None  # which peewee's metadata for threads forgets
 
     def fields_to_index(self) -> list[Any]:
         """Let unique indexes hold among live rows.
