@@ -127,6 +127,10 @@ class Layout:
         """Return all columns, comma-separated, behind the given qualifier."""
         return ", ".join(f"{qualifier}.{column}" for column in self.columns)
 
+    def is_marked(self, row: Any) -> bool:
+        """Tell whether a captured row is marked as deleted."""
+        return bool(self.marks) and row[self.marks[0]] is not None
+
     def key_values(self, row: Any) -> tuple[Any, ...]:
         """Return the raw values of the primary key of a captured row."""
         return tuple(row[i] for i in self.keys)

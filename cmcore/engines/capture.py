@@ -76,9 +76,8 @@ def identity_positions(query: Any, layout: Layout) -> tuple[int, ...]:
         combined.get(column) if isinstance(column, str) else column
         for column in conflict._conflict_target or ()
     ]
-    if conflict._conflict_where is not None or not all(
-        isinstance(field, peewee.Field) for field in target
-    ):
+    is_partial = getattr(conflict, "is_partial", conflict._conflict_where is not None)
+    if is_partial or not all(isinstance(field, peewee.Field) for field in target):
         return layout.keys
     if target and written.isdisjoint(_names(target)):
         return tuple(layout.positions[field] for field in target)

@@ -183,7 +183,11 @@ class Postgresql(Savepoints):
             f"WHERE ({names}) IN ({', '.join([marks] * len(wanted))}) FOR UPDATE"
         )
         rows = quiet(write.database, sql, [v for key in wanted for v in key]).fetchall()
-        return {self.identity(write, row): row for row in rows}
+        return {
+            self.identity(write, row): row
+            for row in rows
+            if not write.layout.is_marked(row)
+        }
 
     # -- sending ----------------------------------------------------------------------
 

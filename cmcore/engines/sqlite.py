@@ -211,6 +211,7 @@ class Sqlite(Savepoints):
         held = {
             identity(row): row[:width]
             for row in self._lookup(database, layout, names, keys, extra=extra)
+            if not layout.is_marked(row)
         }
 
         def paired(found: Sequence[Row]) -> list[Pair]:
@@ -231,6 +232,8 @@ class Sqlite(Savepoints):
             names = [layout.columns[i] for i in unique]
             values = [tuple(row[i] for i in unique) for row in tried]
             for row in self._lookup(database, layout, names, values):
+                if unique != layout.keys and layout.is_marked(row):
+                    continue  # other values belong to live rows
                 candidates[layout.key_values(row) or tuple(row)] = row
         if write.before is not None:
             pushed: list[Pair] = [(row, None) for row in candidates.values()]

@@ -187,6 +187,7 @@ class whole:  # noqa: N801 - reads as a clause: with whole(Model)
         self._model = model
         self._always = always
         self._unit: Unit | None = None
+        self.database: Any = None
 
     def __enter__(self) -> "whole":
         """Begin."""
@@ -194,6 +195,7 @@ class whole:  # noqa: N801 - reads as a clause: with whole(Model)
         database = meta.database
         if isinstance(database, peewee.Proxy):
             database = database.obj
+        self.database = database
         engine = engine_of(database)
         listening = dispatch.listeners()
         recorded = listening.plugged or (meta.audit and listening.audited)

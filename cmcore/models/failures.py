@@ -27,7 +27,9 @@ from cmcore.schema.constraints import broken_length
 
 _OWN_TABLES = ("users", "customers", "audit_logs")
 _ROWS_SEARCHED = 1_000
-KEPT_KEY = "A deleted row keeps its key: restore it with restore_instance()."
+KEPT_KEY = (
+    "A deleted row keeps its key; if one has this, restore it with restore_instance()."
+)
 
 
 class translated:  # noqa: N801 - reads as a clause: with translated(query, …)
@@ -141,7 +143,7 @@ class _Reading:
         holders = ((row, self._holder(fields, row)) for row in rows)
         row, key = next(((r, h) for r, h in holders if h is not None), (None, None))
         value = row[fields[0]] if row else self._named(fields, failure, rows)
-        is_key = bool(self._layout.marks) and all(field.primary_key for field in fields)
+        is_key = bool(self._layout.marks) and _are_key(fields, self._layout)
         return DuplicateError(
             table=self._table,
             detail=KEPT_KEY if is_key else "",
@@ -281,7 +283,7 @@ def holder_of(
         f"{layout.columns[layout.positions[field]]} = {engine.placeholder}"
         for field in fields
     )
-    if layout.marks and not all(field.primary_key for field in fields):
+    if layout.marks and not _are_key(fields, layout):
         where += f" AND {layout.columns[layout.marks[0]]} IS NULL"
     found = quiet(
         database,
@@ -289,3 +291,7 @@ def holder_of(
         [f.db_value(value) for f, value in zip(fields, values, strict=True)],
     ).fetchone()
     return found and layout.key(found)
+
+
+def _are_key(fields: Sequence[Any], layout: Layout) -> bool:
+    return {layout.positions[field] for field in fields} == set(layout.keys)

@@ -54,7 +54,7 @@ class ProtectedRow:
             if query._on_conflict is not None and self._is_in_the_way(query, database):
                 self._refuse(query.model)
             return
-        renames = isinstance(query, internal.Update) and key in query._update
+        renames = isinstance(query, internal.Update) and key in (query._update or ())
         if renames or isinstance(query, peewee.Delete):
             sources = (query.model, *(getattr(query, "_from", None) or ()))
             hit = peewee.ModelSelect(query.model, (key,)).from_(*sources)

@@ -194,6 +194,7 @@ def visible_upsert(query: Any) -> Any:
     twin = query.clone()
     twin._reach = {EVERYTHING: Show.ALL}
     conflict = twin._on_conflict = conflict.clone()
+    conflict.is_partial = conflict._conflict_where is not None  # by the caller
     if conflict._conflict_target:
         live = meta.fields["deleted_at"].is_null()
         conflict._conflict_where = narrowed(conflict._conflict_where, [live])

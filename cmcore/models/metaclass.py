@@ -2,8 +2,9 @@
 
 import copy
 import functools
+import re
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import peewee
@@ -16,6 +17,8 @@ from cmcore.models.live import LiveTable, adopt
 from cmcore.models.references import following
 
 _OPTIONS = ("audit_exclude", "audit_mask")
+_UNIQUE = re.compile(r"\bUNIQUE\b", re.IGNORECASE)
+_TEXT = re.compile(r"'[^']*'")
 
 
 class Metadata(peewee.Metadata):
@@ -56,15 +59,19 @@ class Metadata(peewee.Metadata):
                 several rows may have.
         """
         following(field)
+        if isinstance(field, peewee.ForeignKeyField):
+            self._refuse_shared_target(field_name, field)
         super().add_field(field_name, field, set_attribute)
-        if not isinstance(field, peewee.ForeignKeyField):
+
+    def _refuse_shared_target(self, name: str, field: Any) -> None:
+        model = self.model if field.rel_model == "self" else field.rel_model
+        target = field.rel_field
+        if target is None or not getattr(model._meta, "is_soft_deleted", False):
             return
-        target: Any = field.rel_field
-        if getattr(target.model._meta, "is_soft_deleted", False) and not (
-            target.primary_key
-        ):
+        target = getattr(model, target) if isinstance(target, str) else target
+        if not target.primary_key:
             msg = (
-                f"{self.model.__name__}.{field_name} refers to {target.model.__name__}."
+                f"{self.model.__name__}.{name} refers to {model.__name__}."
                 f"{target.name}, which deleted rows may share with a live one. Let it "
                 "refer to the primary key."
             )
@@ -132,7 +139,7 @@ class SoftDeletedMetadata(Metadata):
         own = [c for field in self.sorted_fields for c in field.constraints or ()]
         for rule in (*self.indexes, *(self.constraints or ()), *own):
             text = getattr(rule, "sql", "")
-            if isinstance(rule, peewee.SQL) and "UNIQUE" in str(text).upper():
+            if isinstance(rule, peewee.SQL) and _UNIQUE.search(_TEXT.sub("", text)):
                 msg = (
                     f"{self.model.__name__} has a rule in SQL that holds among deleted "
                     f"rows too: {text}. Use unique=True or Meta.indexes, which hold "
@@ -259,20 +266,29 @@ def _in_order(bases: tuple[type, ...]) -> tuple[type, ...]:
     )
 
 
-def _mixin_fields(bases: Iterable[type]) -> Iterable[tuple[str, peewee.Field]]:
-    """Yield copies of the fields of abstract bases, to stand behind the model's own."""
+def _mixin_fields(bases: Iterable[Any]) -> Iterable[tuple[str, peewee.Field]]:
+    """Yield copies of the fields of abstract bases, to stand behind the model's own.
+
+    So are inherited ones for which another one is chosen beside these bases.
+    """
     for base in bases:
-        if hasattr(base, "_meta"):
-            continue
-        for mixin in reversed(base.__mro__):
-            for name, field in vars(mixin).items():
-                if isinstance(field, peewee.Field):
-                    chosen = getattr(field, "chosen_for", lambda _, own=field: own)
-                    twin: Any = copy.deepcopy(chosen(bases))
-                    internal.Field._field_counter += 1
-                    twin._order = internal.Field._field_counter
-                    twin._sort_key = (2, twin._order)
-                    yield name, twin
+        inherits = hasattr(base, "_meta")
+        for name, field in base._meta.fields.items() if inherits else _declared(base):
+            chosen = getattr(field, "chosen_for", lambda _, own=field: own)(bases)
+            if inherits and chosen is field:
+                continue
+            twin: Any = copy.deepcopy(chosen)
+            internal.Field._field_counter += 1
+            twin._order = internal.Field._field_counter
+            twin._sort_key = (2, twin._order)
+            yield name, twin
+
+
+def _declared(mixin: type) -> Iterator[tuple[str, peewee.Field]]:
+    for part in reversed(mixin.__mro__):
+        for name, field in vars(part).items():
+            if isinstance(field, peewee.Field):
+                yield name, field
 
 
 def _meta_options(meta: type | None, parents: list[Any]) -> dict[str, Any]:

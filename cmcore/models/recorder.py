@@ -13,6 +13,8 @@ from cmcore.layout import Layout
 from cmcore.models.literals import COMPUTED, Known, python_value
 from cmcore.models.unit import transaction_id
 
+_MARKING = {Action.DELETE, Action.RESTORE}
+
 
 class Entry(NamedTuple):
     """A change in the driver's values.
@@ -103,8 +105,8 @@ class Recorder:
         self._layout = layout
         self._action = action
         self._gone = Action.PURGE if action is Action.PURGE else Action.DELETE
-        is_mark = action in {Action.DELETE, Action.RESTORE}
-        self._marks = [i for i in layout.marks if i not in layout.excluded and is_mark]
+        self._is_mark = bool(layout.marks) and action in _MARKING
+        self._marks = [i for i in layout.marks if i not in layout.excluded]
         self._shared = {
             "model": layout.model,
             "context": context,
@@ -122,7 +124,7 @@ class Recorder:
                     entries.append(Entry(Action.CREATE, None, new, None))
             elif new is None:
                 entries.append(Entry(self._gone, old, None, None))
-            elif self._marks:
+            elif self._is_mark:
                 entries.append(Entry(self._action, old, new, self._marks))
             else:
                 positions = self._differing(old, new)
@@ -182,10 +184,10 @@ class Recorder:
             if i in layout.excluded or i in layout.stamp_positions:
                 continue
             was, will = layout.value(i, old[i]), python_value(field, value)
-            if i in self._marks or not equal(was, will):
+            if self._is_mark or not equal(was, will):
                 before[field.name] = _hidden(layout, i, was)
                 after[field.name] = _hidden(layout, i, will)
-        if not after and not is_computed:
+        if not after and not is_computed and not self._is_mark:
             return None
         key = layout.key(old)
         return make_change(
