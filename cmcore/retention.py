@@ -15,12 +15,12 @@ from cmcore.models.customer import Customer
 from cmcore.models.dependents import (
     Found,
     children_first,
-    chunked,
+    has_key,
     is_soft_deleted,
     keys_of,
     with_keys,
 )
-from cmcore.models.purging import going, remove
+from cmcore.models.purging import BATCH, going, remove
 from cmcore.models.schema_state import require_schema, schema_of
 from cmcore.models.soft_delete import deleted_with
 from cmcore.models.user import User
@@ -144,13 +144,18 @@ def purge(
     """
     if AuditLog in models:
         raise AppendOnlyError(operation="purge")
+    keyless: dict[Any, int] = {}
     run = _Run(dry_run, {model: set() for model in models}, [])
     for model in children_first(run.gone):
-        due = model.purge(older_than=older_than).rows()
-        for keys in chunked(keys_of(model, due)):
-            run.take(model, due, keys)
-    rows = {model._meta.table_name: len(keys) for model, keys in run.gone.items()}
-    return Purged(rows, run.kept)
+        query = model.purge(older_than=older_than)
+        due = query.rows()
+        if not has_key(model):  # nothing can refer to its rows
+            keyless[model] = due.count() if dry_run else query.execute()
+            continue
+        for keys in peewee.chunked(keys_of(model, due), BATCH):
+            run.take(model, due, list(keys))
+    counts = {model: len(keys) for model, keys in run.gone.items()} | keyless
+    return Purged({m._meta.table_name: n for m, n in counts.items()}, run.kept)
 
 
 class _Run(NamedTuple):

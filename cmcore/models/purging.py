@@ -1,6 +1,6 @@
 """Removing rows of soft-deleted models for good, with what hangs on them."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -108,8 +108,6 @@ def purge_query(
 def purge_rows(model: Any, keys: list[Any], *, is_deleted: bool) -> int:
     """Remove rows, and first the deleted rows that depend on them; or nothing.
 
-    A deleted row with a nullable link loses the link and stays.
-
     Args:
         model: Whose rows they are.
         keys: Their primary keys.
@@ -124,12 +122,11 @@ def purge_rows(model: Any, keys: list[Any], *, is_deleted: bool) -> int:
     with whole(model, always=True) as unit:
         unit.before_reading()
         _refuse_protected(model, keys)
-        found = going(model, keys)
-        live = () if is_deleted else (model,)
-        return remove(found, live).get(model, 0)
+        live = None if is_deleted else (model, keys)
+        return remove(going(model, keys), live=live)[model]
 
 
-def going(model: Any, keys: Iterable[Any], gone: Found | None = None) -> Found:
+def going(model: Any, keys: list[Any], gone: Found | None = None) -> Found:
     """Return the rows that go when some are purged: they, and what hangs on them.
 
     Args:
@@ -142,10 +139,10 @@ def going(model: Any, keys: Iterable[Any], gone: Found | None = None) -> Found:
     """
     found = dependents(model, keys, _deleted_dependents)
     for link, child, refers in _references(found):
-        is_kept = is_soft_deleted(child) and is_authorship(link)
-        rows = child.with_deleted() if is_kept else child.select()
-        leaving = found.get(child, set()) | (gone or {}).get(child, set())
-        if _has_more(child, rows.where(refers), leaving):
+        soft = is_soft_deleted(child)
+        rows = child.with_deleted() if soft and is_authorship(link) else child.select()
+        also = found.get(child, set()) | (gone or {}).get(child, set())
+        if _has_more(child, rows.where(refers), also):
             raise StillReferencedError(
                 table=link.rel_model._meta.table_name,
                 constraint=link.constraint_name,
@@ -154,14 +151,14 @@ def going(model: Any, keys: Iterable[Any], gone: Found | None = None) -> Found:
     return found
 
 
-def remove(found: Found, live: Collection[Any] = ()) -> dict[Any, int]:
+def remove(found: Found, live: Any = None) -> dict[Any, int]:
     """Remove what `going` has found, and return how many rows of each model went.
 
     A deleted row with a nullable link to one of them loses the link and stays.
 
     Args:
         found: The rows.
-        live: Models of which live rows go too.
+        live: A model, and the keys of rows that go although they may be live.
     """
     for link, child, refers in _references(found):
         if is_soft_deleted(child) and link.null and not is_authorship(link):
@@ -169,11 +166,13 @@ def remove(found: Found, live: Collection[Any] = ()) -> dict[Any, int]:
     order = children_first(found)
     _cut_cycles(order, found)
     counts: dict[Any, int] = {}
-    for model in order:
-        deleted = [] if model in live else [model.deleted_at.is_null(False)]
-        counts[model] = sum(
-            _Removal(model).where(with_keys(model, part), *deleted).execute()
-            for layer in _leaves_first(model, found[model])
+    for each in order:
+        gone: Any = each.deleted_at.is_null(False)
+        if live is not None and each is live[0]:
+            gone |= with_keys(*live)
+        counts[each] = sum(
+            _Removal(each).where(with_keys(each, part), gone).execute()
+            for layer in _leaves_first(each, found[each])
             for part in chunked(layer)
         )
     return counts

@@ -25,7 +25,7 @@ from cmcore.models.dependents import (
     reached_models,
     with_keys,
 )
-from cmcore.models.live import Show
+from cmcore.models.live import EVERYTHING, Show
 from cmcore.models.marking import Restore, SoftDelete, free_moment
 from cmcore.models.mixins import UserReference
 from cmcore.models.purging import Purge, purge_query, purge_rows
@@ -92,7 +92,7 @@ class SoftDeleteMixin(Model, abstract=True):
         """Return an update of live and deleted rows."""
         given: Any = cls
         query = RecordedUpdate(cls, given._normalize_data(data, values))
-        query._reach = {cls: Show.ALL}
+        query._reach = {EVERYTHING: Show.ALL}
         return query
 
     if TYPE_CHECKING:
@@ -301,11 +301,11 @@ def _together(root: Any, child: Any) -> Any:
 
 
 def deleted_with(root: Any) -> Found:
-    """Return the rows that were deleted by the same call as this one."""
+    """Return a deleted row, and those that its deletion took along."""
 
-    def together(_: Any, child: Any) -> Any:
+    def taken(_: Any, child: Any) -> Any:
         if not is_soft_deleted(child):
             return None
         return child.only_deleted().where(_together(root, child))
 
-    return dependents(type(root), [root._pk], together)
+    return dependents(type(root), [root._pk], taken)

@@ -36,6 +36,12 @@ class Stock(Base):
     class Meta:
         primary_key = peewee.CompositeKey("shelf", "number")
 
+class Hit(Base):
+    page = peewee.CharField()
+
+    class Meta:
+        primary_key = False
+
 class Visit(cmcore.Model):
     shop = peewee.ForeignKeyField(Shop, null=True)
 
@@ -242,6 +248,20 @@ def test_purge_of_an_application_takes_dependents_along(
             "kept": [{"row": "shop/2", "reason": "Table visit refers to it."}],
         }
     assert json.loads(run(*asked).stdout)["rows"] == {"shop": 0}
+
+
+def test_rows_without_a_key_are_purged(run: Run, url: str, shop: Any) -> None:
+    """They are counted in a dry run, and go; they cannot be restored by a key."""
+    with connected(url) as db, db.bind_ctx([shop.Hit], False, False):
+        db.create_tables([shop.Hit])
+        shop.Hit.insert_many([{"page": "a"}, {"page": "a"}, {"page": "b"}]).execute()
+        shop.Hit.delete().where(shop.Hit.page == "a").execute()
+    models = ("--models", "shop_models", "--database", url)
+    asked = ("purge", "--older-than", "0m", "--table", "hit", "--json", *models)
+    for result in (run(*asked, "--dry-run"), run(*asked)):
+        assert json.loads(result.stdout) == {"rows": {"hit": 2}, "kept": []}
+    assert json.loads(run(*asked).stdout)["rows"] == {"hit": 0}
+    assert run("restore", "hit", "[]", *models).exit_code == 1
 
 
 def test_the_trail_is_never_purged(run: Run, url: str) -> None:

@@ -1,5 +1,6 @@
 """A database with the models of this folder, and a look at what is really in it."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -36,7 +37,8 @@ class Bench:
     def clear(self) -> None:
         """Empty all tables; keys are counted from 1 again."""
         emptied = [*reversed(self.tables), cmcore.Customer, AuditLog]
-        texts = [f'DELETE FROM "{m._meta.table_name}"' for m in emptied]  # noqa: S608
+        texts = ["UPDATE soft_hens SET egg_id = NULL"]
+        texts += [f'DELETE FROM "{m._meta.table_name}"' for m in emptied]  # noqa: S608
         texts.append("DELETE FROM users WHERE id NOT IN ('system')")
         if self.engine == "postgresql":
             texts = ["; ".join([*texts, *self._restarts()])]
@@ -135,18 +137,19 @@ class Bench:
     def counted(self) -> Iterator[list[str]]:
         """Gather the statements that are sent."""
         sent: list[str] = []
-        original = self.db.execute_sql
-        whole = type(self.db).execute_sql
-
-        def execute_sql(sql: str, params: Any = None) -> Any:
-            sent.append(sql)
-            return whole(self.db, sql, params)
-
-        self.db.execute_sql = execute_sql
+        handler = logging.Handler()
+        handler.emit = lambda record: sent.append(str(record.msg))  # type: ignore[method-assign]
+        loggers = [logging.getLogger(name) for name in ("peewee", "cmcore.sql")]
+        levels = [logger.level for logger in loggers]
+        for logger in loggers:
+            logger.addHandler(handler)
+            logger.setLevel(logging.DEBUG)
         try:
             yield sent
         finally:
-            self.db.execute_sql = original
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.removeHandler(handler)
+                logger.setLevel(level)
 
 
 FORMS = ("autocommit", "transaction", "savepoint", "manual")
@@ -155,19 +158,6 @@ FORMS = ("autocommit", "transaction", "savepoint", "manual")
 def key_of(row: Any) -> Any:
     """Return an object's primary key as the trail writes it."""
     return values.key_text(row._pk)
-
-
-def plain(model: Any, db: Any) -> Any:
-    """Return a model of peewee for the same table, which knows of no marks."""
-    meta = model._meta
-
-    class Plain(peewee.Model):
-        class Meta:
-            database = db
-            table_name = meta.table_name
-            primary_key = False
-
-    return Plain
 
 
 def made(model: Any, count: int, **more: Any) -> list[Any]:

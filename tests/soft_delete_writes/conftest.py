@@ -12,7 +12,7 @@ from cmcore.engines.binding import engine_of
 from cmcore.models.metaclass import binding
 from tests.conftest import postgresql_database
 from tests.soft_delete_writes.bench import Bench
-from tests.soft_delete_writes.models import MODELS
+from tests.soft_delete_writes.models import MODELS, Hen
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +47,9 @@ def sqlite(sqlite_soft_bench: Bench) -> Iterator[Bench]:
 def _made(engine: str, url: str, **options: Any) -> Iterator[Bench]:
     db = cmcore.connect(url, **options)
     db.create_tables(MODELS)
+    if engine == "postgresql":  # SQLite cannot add it later
+        hen: Any = Hen
+        hen._schema.create_foreign_key(hen.egg)
     binding.bind(None)
     bench = Bench(engine, url, db, MODELS)
     try:

@@ -261,7 +261,7 @@ def test_a_ring_in_two_tables_is_cut(bench: Bench, keys: None) -> None:
     assert hen.purge_instance() == 1
     assert (bench.rows(Hen), bench.rows(Egg)) == ([], [])
     assert bench.actions(Egg) == ["purge"]
-    assert bench.actions(Hen)[-1] == "purge"
+    assert bench.actions(Hen) == ["update", "purge"]
 
 
 def test_users_with_customers_stay(bench: Bench, keys: None) -> None:

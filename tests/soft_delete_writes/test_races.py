@@ -69,7 +69,6 @@ def test_of_two_deletes_one_counts(bench: Bench, form: str) -> None:
 
 def test_a_delete_and_a_save_come_one_after_the_other(bench: Bench) -> None:
     """The save is before the delete or refused; the row ends deleted either way."""
-    seen = set()
     for i in range(ROUNDS):
         (row,) = made(Item, 1)
         stale = Item.get_by_id(row.id)
@@ -78,14 +77,12 @@ def test_a_delete_and_a_save_come_one_after_the_other(bench: Bench) -> None:
         deleted, saved = at_once(bench, row.delete_instance, stale.save)
         assert deleted == 1
         assert saved in (1, StaleDeletedError)
-        seen.add(saved)
         (left,) = bench.rows(Item)
         assert left["deleted_at"] is not None
         assert left["n"] == (stale.n if saved == 1 else 0)
         actions = ["update", "delete"] if saved == 1 else ["delete"]
         assert sorted(bench.actions(Item)) == sorted(actions)
         Item.purge().execute()
-    assert seen
 
 
 def test_a_restore_and_a_create_do_not_both_get_the_value(bench: Bench) -> None:
