@@ -10,8 +10,9 @@ import pytest
 from peewee import JOIN, Load, fn
 
 from cmcore import AuditLog, Customer, User, acting_as
+from cmcore.models.live import Show
 from tests.soft_delete.bench import Bench
-from tests.soft_delete.models import PURGED, SOFT, models_of
+from tests.soft_delete.models import SOFT
 from tests.soft_delete.shapes_rows import listed
 
 Note, Person, Team = SOFT.Note, SOFT.Person, SOFT.Team
@@ -33,6 +34,13 @@ ONLY = f"{ALL} WHERE deleted_at IS NOT NULL"
 PAIRS = (
     "SELECT n.id, p.id FROM (SELECT * FROM leak_note{0}) n "
     "{kind} JOIN (SELECT * FROM leak_person{1}) p ON p.id = n.author_id"
+)
+TRIPLES = (
+    "SELECT s.id, n.id, t.id "
+    "FROM (SELECT * FROM leak_skill WHERE deleted_at IS NOT NULL) s {between} "
+    "(SELECT * FROM leak_note WHERE deleted_at IS NULL) n "
+    "RIGHT JOIN (SELECT * FROM leak_team WHERE deleted_at IS NULL) t "
+    "ON t.id = n.reader_id"
 )
 LIVE = " WHERE deleted_at IS NULL"
 NOTES = "SELECT id FROM leak_note"
@@ -214,25 +222,24 @@ def test_of_several_loaded_children_the_newest_may_be_deleted(pair: Bench) -> No
     )
 
 
-def test_a_right_join_behind_a_comma_keeps_what_it_should(pair: Bench) -> None:
-    """SQLite lets it take in what stands before the comma; no row is lost by that."""
-    tree = peewee.Join(Team, Note, JOIN.RIGHT_OUTER, on=Team.id == Note.id)
+@pytest.mark.parametrize("between", ["CROSS JOIN", ","])
+def test_a_right_join_takes_in_what_is_written_before_it(
+    pair: Bench, between: str
+) -> None:
+    """No parentheses stand around it; behind a comma the engines read it differently.
 
-    def query(names: Any, person: Any) -> Any:
-        return names.Person.select(person.id, Note.id).from_(person, tree)
-
-    hidden = Person.select().where(Person.id < 0).alias("hidden")
-    with pair.db.bind_ctx(list(models_of(PURGED).values())):
-        plain = PURGED.Person.select(PURGED.Person.id).where(PURGED.Person.id < 0)
-        sub = plain.alias("sub")
-        notes = PURGED.Note.select().where(PURGED.Note.deleted_at.is_null())
-        notes = notes.select(PURGED.Note.id).alias("notes")
-        oracle = peewee.Join(
-            PURGED.Team, notes, JOIN.RIGHT_OUTER, on=PURGED.Team.id == notes.c.id
-        )
-        expected = rows(PURGED.Person.select(sub.c.id, notes.c.id).from_(sub, oracle))
-    shown = Person.select(hidden.c.id, Note.id).from_(hidden, tree)
-    assert rows(shown) == expected
+    Either way the rows are those of filtered sub-selects in the same places.
+    """
+    right = peewee.Join(Note, Team, JOIN.RIGHT_OUTER, on=Team.id == Note.reader)
+    query = Person.select(SOFT.Skill.id, Note.id, Team.id)
+    if between == ",":
+        query = query.from_(SOFT.Skill, right)
+    else:
+        query = query.from_(peewee.Join(SOFT.Skill, right, JOIN.CROSS))
+    assert rows(query.showing(Show.DELETED, SOFT.Skill)) == raw(
+        pair,
+        TRIPLES.format(between=between),
+    )
 
 
 def test_the_trail_shows_its_deleted_entries(database: peewee.Database) -> None:
