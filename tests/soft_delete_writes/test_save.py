@@ -159,9 +159,6 @@ def namings() -> list[Any]:
         for name, way in WAYS.items()
         for i, column in enumerate(COLUMNS)
     ]
-    found.append(
-        pytest.param(WAYS["update"], "deleted_by_id", id="raw id")  # as an attribute
-    )
     for name, value in (("deleted_at", "2030-01-01 00:00+00"), ("deleted_by", "bob")):
 
         def assigned(row: Any, column: Any, value: str = value) -> Any:
