@@ -21,7 +21,7 @@ from cmcore.models.dependents import (
     keys_of,
     with_keys,
 )
-from cmcore.models.live import Show
+from cmcore.models.live import Show, Visible, narrowed
 from cmcore.models.queries import RecordedDelete
 
 BATCH = 500
@@ -46,6 +46,9 @@ class Purge(RecordedDelete):
     def _execute(self, database: Any) -> Any:
         """Return how many rows of the model were removed."""
         model = self.model
+        if self._returning:
+            msg = "purge() returns a count; the values that go are in the trail."
+            raise ConfigurationError(msg)
         if _resolved(database) is not _resolved(model._meta.database):
             msg = (
                 f"{model.__name__}.purge() also reads the models that refer to it. "
@@ -72,6 +75,14 @@ class Purge(RecordedDelete):
         if self._reach[self.model] is Show.DELETED:
             removal = removal.where(self.model.deleted_at.is_null(False))
         return removal.execute(database)
+
+    def __sql__(self, ctx: Any) -> Any:
+        """Render one DELETE of the rows; what is sent is one for each batch."""
+        shown = self.clone()
+        if self._reach[self.model] is Show.DELETED:
+            dead = Visible(self.model, Show.DELETED)
+            shown._where = narrowed(self._where, [dead])
+        return super(Purge, shown).__sql__(ctx)  # type: ignore[no-untyped-call]
 
     def rows(self) -> Any:
         """Return the select of the rows that are to be removed."""

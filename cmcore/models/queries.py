@@ -60,6 +60,7 @@ class Recorded(Renderable, Bindable):
         _limit: Any
         _on_conflict: Any
         _order_by: Any
+        _returning: Any
         _update: Any
         _where: Any
         clone: Any

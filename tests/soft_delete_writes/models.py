@@ -299,6 +299,29 @@ class ArticleTag(cmcore.SoftDeleteMixin, cmcore.Model):
 
 Tagging.set_model(ArticleTag)
 
+
+class Profile(cmcore.SoftDeleteMixin, cmcore.Model):
+    """Has the key of what it depends on."""
+
+    root = peewee.ForeignKeyField(Root, primary_key=True, backref="profiles")
+    n = peewee.IntegerField(default=0)
+
+    class Meta:
+        table_name = "soft_profiles"
+
+
+class Member(cmcore.SoftDeleteMixin, cmcore.Model):
+    """Has a key of two references."""
+
+    root = peewee.ForeignKeyField(Root, backref="members")
+    tag = peewee.ForeignKeyField(Tag, backref="members")
+    n = peewee.IntegerField(default=0)
+
+    class Meta:
+        table_name = "soft_members"
+        primary_key = peewee.CompositeKey("root", "tag")
+
+
 MODELS: list[Any] = [
     *ITEMS.values(),
     Pair,
@@ -325,5 +348,7 @@ MODELS: list[Any] = [
     Tag,
     Article,
     ArticleTag,
+    Profile,
+    Member,
 ]
 """In an order in which they can be emptied backwards."""

@@ -12,7 +12,7 @@ from cmcore import AuditLog, RestoreConflictError, StaleDeletedError
 from tests.conftest import unbind
 from tests.soft_delete_writes.bench import Bench, made
 from tests.soft_delete_writes.models import Acted, ActedLast, Branch, Item, Root
-from tests.soft_delete_writes.test_recursion import ALL
+from tests.soft_delete_writes.test_recursion import NEAR
 
 
 class OwnBase(cmcore.SoftDeleteMixin, cmcore.Model):
@@ -71,7 +71,7 @@ def test_a_pooled_database_of_an_application(engine: str, make_url: Any) -> None
     cmcore.init(db)
     try:
         with db.connection_context():
-            db.create_tables(ALL)
+            db.create_tables(NEAR)
             root = Root.create(name="r")
             Branch.create(name="b", root=root)
         with db.connection_context():
@@ -99,8 +99,8 @@ def test_a_block_with_another_database(bench: Bench, make_url: Any) -> None:
     Branch.create(name="b", root=root)
     bench.forget()
     try:
-        with other.bind_ctx([*ALL, AuditLog]):
-            other.create_tables(ALL)
+        with other.bind_ctx([*NEAR, AuditLog]):
+            other.create_tables(NEAR)
             away = Root.create(name="r")
             Branch.create(name="b", root=away)
             assert away.delete_instance(recursive=True) == 1

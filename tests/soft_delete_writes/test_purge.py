@@ -161,6 +161,18 @@ def test_a_purge_may_name_other_rows(bench: Bench) -> None:
     assert [row["n"] for row in bench.rows(Item)] == [0]
 
 
+def test_a_purge_returns_a_count_only(bench: Bench) -> None:
+    """RETURNING is refused, and `sql()` names deleted rows only."""
+    made(Item, 1)
+    Item.delete().execute()
+    with pytest.raises(ConfigurationError, match="count"):
+        list(Item.purge().returning(Item))
+    sql, _ = Item.purge().where(Item.n == 0).sql()
+    assert sql.endswith('AND "soft_integer_items"."deleted_at" IS NOT NULL')
+    assert "deleted_at" not in Item.purge(include_live=True).sql()[0]
+    assert len(bench.rows(Item)) == 1
+
+
 def test_dependents_go_first(bench: Bench, keys: None) -> None:
     """Three levels, a diamond, composite keys and rows without a key."""
     root = family()
