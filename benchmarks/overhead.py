@@ -101,7 +101,7 @@ class Bench:
         work: Callable[[Any, Any], None],
     ) -> float:
         """Return the median ratio of audited to plain."""
-        return median_ratio(self.models[1:], prepare, work, self.repeats)
+        return float(median_ratio(self.models[1:], prepare, work, self.repeats))
 
 
 def single(bench: Bench, *, own_transaction: bool) -> Iterator[tuple[str, float]]:

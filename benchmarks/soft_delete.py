@@ -112,7 +112,7 @@ class Bench:
 
     def ratio(self, pair: Any, prepare: Any, work: Any) -> float:
         """Return the median ratio of the second one to the first."""
-        return median_ratio(pair, prepare, work, self.repeats)
+        return float(median_ratio(pair, prepare, work, self.repeats))
 
 
 def lookups(bench: Bench) -> Iterator[tuple[str, float]]:

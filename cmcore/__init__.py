@@ -7,7 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cmcore import fields, testing, values
+    from cmcore import accounts, fields, testing, values
+    from cmcore.accounts.settings import configure
     from cmcore.audit import AuditAction, record
     from cmcore.changes import Action, Change
     from cmcore.context import (
@@ -21,21 +22,27 @@ if TYPE_CHECKING:
     from cmcore.engines.catalog import table_comment
     from cmcore.errors import (
         AppendOnlyError,
+        AuthenticationError,
         CmcoreError,
         ConfigurationError,
         ConstraintError,
         DatabaseLockedError,
         DataLossRefusedError,
         DuplicateError,
+        InvalidCredentialsError,
         InvalidValueError,
+        LastAdminError,
         MigrationError,
         MissingReferenceError,
         NaiveDatetimeError,
         OrphanRowsError,
+        PasswordPolicyError,
         PendingMigrationsError,
         PluginError,
         ProtectedRowError,
         RestoreConflictError,
+        SecretDecryptionError,
+        SecretKeyMissingError,
         StaleDeletedError,
         StillReferencedError,
         TooLongError,
@@ -65,6 +72,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "cmcore.accounts.settings": ("configure",),
     "cmcore.audit": (
         "AuditAction",
         "record",
@@ -87,21 +95,27 @@ _HOMES = {
     "cmcore.engines.catalog": ("table_comment",),
     "cmcore.errors": (
         "AppendOnlyError",
+        "AuthenticationError",
         "CmcoreError",
         "ConfigurationError",
         "ConstraintError",
-        "DatabaseLockedError",
         "DataLossRefusedError",
+        "DatabaseLockedError",
         "DuplicateError",
+        "InvalidCredentialsError",
         "InvalidValueError",
+        "LastAdminError",
         "MigrationError",
         "MissingReferenceError",
         "NaiveDatetimeError",
         "OrphanRowsError",
+        "PasswordPolicyError",
         "PendingMigrationsError",
         "PluginError",
         "ProtectedRowError",
         "RestoreConflictError",
+        "SecretDecryptionError",
+        "SecretKeyMissingError",
         "StaleDeletedError",
         "StillReferencedError",
         "TooLongError",
@@ -133,7 +147,7 @@ _HOMES = {
     "cmcore.schema.history": ("migrations_path",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_SUBMODULES = frozenset({"errors", "fields", "models", "testing", "values"})
+_SUBMODULES = frozenset({"accounts", "errors", "fields", "models", "testing", "values"})
 
 __all__ = [
     "Action",
@@ -142,6 +156,7 @@ __all__ = [
     "AuditAction",
     "AuditLog",
     "AuditMixin",
+    "AuthenticationError",
     "Change",
     "CmcoreError",
     "ConfigurationError",
@@ -153,16 +168,21 @@ __all__ = [
     "DataLossRefusedError",
     "DatabaseLockedError",
     "DuplicateError",
+    "InvalidCredentialsError",
     "InvalidValueError",
+    "LastAdminError",
     "MigrationError",
     "MissingReferenceError",
     "Model",
     "NaiveDatetimeError",
     "OrphanRowsError",
+    "PasswordPolicyError",
     "PendingMigrationsError",
     "PluginError",
     "ProtectedRowError",
     "RestoreConflictError",
+    "SecretDecryptionError",
+    "SecretKeyMissingError",
     "SoftDeleteMixin",
     "StaleDeletedError",
     "StillReferencedError",
@@ -174,8 +194,10 @@ __all__ = [
     "User",
     "UserRole",
     "Veto",
+    "accounts",
     "acting_as",
     "carry_context",
+    "configure",
     "connect",
     "current_context",
     "fields",

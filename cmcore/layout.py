@@ -30,6 +30,7 @@ class Layout:
             themselves; None where there is none.
         marks: Positions of what says that a row is deleted; empty if nothing does.
         cache: For what higher layers compute once from a layout.
+        epochs: Fields that rise with changes of others, which they watch.
         guard: Refuses statements on rows that cmcore itself needs, or None.
         owned: Whether the table is one of the schema that cmcore migrates.
         excluded: Positions that are never recorded.
@@ -46,6 +47,7 @@ class Layout:
         "cache",
         "columns",
         "converters",
+        "epochs",
         "exact",
         "excluded",
         "fields",
@@ -99,6 +101,7 @@ class Layout:
         self.recorded = tuple(
             i for i in range(len(self.fields)) if i not in self.excluded
         )
+        self.epochs = tuple(f for f in self.fields if hasattr(f, "watched"))
         self.stamps = tuple(f for f in self.fields if hasattr(f, "stamp"))
         self.stamp_positions = frozenset(
             self.positions[f] for f in self.stamps if not f.stamp.once

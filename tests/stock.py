@@ -11,7 +11,7 @@ import pytest
 from peewee_migrate.router import Router
 from playhouse.db_url import connect
 
-from cmcore.schema.history import FULL_HISTORY, migrations_path, scripts
+from cmcore.schema.history import FULL_HISTORY, applied, migrations_path, scripts
 from tests.conftest import MakeUrl
 
 SCRIPTS = scripts()
@@ -58,6 +58,11 @@ def rollback(db: peewee.Database, count: int = 1) -> None:
     stock = router(db)
     for _ in range(count):
         stock.rollback()
+
+
+def rollback_to(db: peewee.Database, number: int) -> None:
+    """Roll back until as many scripts stay."""
+    rollback(db, len(applied(db, FULL_HISTORY)) - number)
 
 
 def fetch(db: peewee.Database, sql: str, params: Sequence[Any] = ()) -> Rows:

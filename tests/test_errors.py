@@ -286,6 +286,11 @@ def test_the_value_named_is_the_one_that_was_refused(db: peewee.Database) -> Non
         cmcore.DataLossRefusedError("3 rows"),
         cmcore.OrphanRowsError("3 rows"),
         cmcore.PluginError("bad"),
+        cmcore.PasswordPolicyError(("too_short", "is_email")),
+        cmcore.InvalidCredentialsError("wrong_code"),
+        cmcore.SecretKeyMissingError(),
+        cmcore.SecretDecryptionError("u1"),
+        cmcore.LastAdminError(),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -302,7 +307,7 @@ def test_errors_pickle_and_copy(error: Exception) -> None:
 def test_there_is_one_tree() -> None:
     """All errors descend from `CmcoreError`, are re-exported, and mix with peewee's."""
     found = {c for c in vars(errors).values() if isinstance(c, type)}
-    ours = {c for c in found if c.__module__ == "cmcore.errors"}
+    ours = {c for c in found if c.__module__.startswith("cmcore.errors.")}
     assert all(issubclass(c, cmcore.CmcoreError) for c in ours)
     assert {getattr(cmcore, c.__name__) for c in ours} == ours
     assert issubclass(cmcore.TooLongError, peewee.DataError)

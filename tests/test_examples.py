@@ -1,15 +1,19 @@
 """The examples run on both engines and print what is shown of them."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import peewee
+import pyotp
 import pytest
 
 import cmcore
+from cmcore import accounts
+from cmcore.accounts import generate_key
 from cmcore.models import AuditLog, Customer
 from tests.conftest import MakeUrl, connected
 
@@ -79,6 +83,44 @@ def test_the_policy_refuses_and_redacts() -> None:
         "create {'id': 1, 'total': 100, 'remark': '***'}",
         "update {'total': 120}",
     ]
+
+
+def test_somebody_signs_in(engine: str, make_url: MakeUrl) -> None:
+    """A wrong password, a wrong code and a right one; then what the trail says."""
+    url, key, password = make_url(engine, migrated=True), generate_key(), "long enough!"
+    with connected(url):
+        cmcore.configure(secret_key=key)
+        ada = accounts.create_user("ada@example.org", password, "Ada Lovelace")
+        secret = accounts.begin_totp(ada, password).secret
+        code, *_ = accounts.confirm_totp(ada, pyotp.TOTP(secret).now())
+        cmcore.configure(secret_key=None)
+    tries = [("wrong",), (password, "000000"), (password, code)]
+    lines = [word for words in tries for word in ("Ada@Example.org", *words)]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLES / "login.py", "--database", url],
+        input="".join(f"{line}\n" for line in lines),
+        env={**os.environ, "CMCORE_SECRET_KEY": key},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    printed = done.stdout.splitlines()
+    assert [line for line in printed if line.startswith("That is not right")] == (
+        printed[:2]
+    )
+    assert printed[2:4] == [
+        "Hello, Ada Lovelace. Your session is open: True",
+        "  create: system created users " + ada.id,
+    ]
+    assert printed[-5:] == [
+        "  login_failed: Login refused: wrong password, attempts: 1",
+        "  login_failed: Login refused: second factor required",
+        "  login_failed: Login refused: wrong code, attempts: 2",
+        "  login_failed: Login refused: second factor required",
+        "  login_success: ada@example.org logged in, second_factor: recovery_code",
+    ]
+    assert code not in done.stdout
 
 
 def test_the_sink_writes_what_was_committed() -> None:

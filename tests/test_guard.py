@@ -65,7 +65,7 @@ def test_foreign_keys_are_as_before_after_success(
     sqlite.execute_sql = watch
     migrate(sqlite)
     assert_untouched(sqlite, foreign_keys)
-    rollback(sqlite, 6)
+    rollback(sqlite, len(SCRIPTS))
     assert_untouched(sqlite, foreign_keys)
     assert len(seen) > 20
     assert set(seen) == {0}

@@ -38,6 +38,7 @@ LAYERS = {
     "migrations": 4,
     "trail_migrations": 4,
     "runner": 4,
+    "accounts": 5,
     "checkup": 5,
     "retention": 5,
     "testing": 5,
@@ -50,7 +51,7 @@ BANNED_NAMES = {"utils", "helpers", "common", "misc", "core", "manager"}
 
 # Files that may import inside a function: the table of public names, and whatever
 # needs an optional extra.
-LATE_IMPORTS = {"__init__.py"}
+LATE_IMPORTS = {"__init__.py", "accounts/seeds.py"}
 
 # Where one engine may be told from the other.
 ENGINE_FOLDERS = {"engines", "schema"}
@@ -199,7 +200,7 @@ def test_no_module_is_a_drawer(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "count"), [("migrations", 6), ("trail_migrations", 1)]
+    ("folder", "count"), [("migrations", 7), ("trail_migrations", 1)]
 )
 def test_migrations_are_numbered_without_gaps(folder: str, count: int) -> None:
     """Scripts are named 001_verb_noun.py and so on, and no number is missing."""

@@ -79,13 +79,13 @@ def test_both_roll_back_independently(db: Any, folder: Path) -> None:
     before = dump(db)
     theirs(db, folder).run()
     stock.migrate(db)
-    stock.rollback(db, 3)
+    stock.rollback_to(db, 3)
     assert state(db) == (SCRIPTS[:3], OWN)
     assert {"app_0", "app_1", "app_2"} <= stock.tables(db)
     stock.migrate(db)
     for _ in OWN:
         theirs(db, folder).rollback()
     assert state(db) == (SCRIPTS, [])
-    stock.rollback(db, 3)
+    stock.rollback_to(db, 3)
     history = "migratehistory"
     assert [row for row in dump(db) if history not in str(row)] == before

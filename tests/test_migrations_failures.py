@@ -58,7 +58,7 @@ def prepare(db: Any, number: int) -> None:
         rollback(db)
 
 
-@pytest.mark.parametrize("number", range(1, 7), ids=SCRIPTS)
+@pytest.mark.parametrize("number", range(1, len(SCRIPTS) + 1), ids=SCRIPTS)
 def test_a_failure_at_any_operation_changes_nothing(db: Any, number: int) -> None:
     """At each statement, up and down; a rerun works."""
     prepare(db, number)

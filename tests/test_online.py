@@ -13,7 +13,8 @@ import pytest
 from playhouse.db_url import connect
 
 from cmcore.errors import MigrationError, OrphanRowsError
-from cmcore.runner import migrate, pending, rollback
+from cmcore.models.security import COUNTERS
+from cmcore.runner import migrate, pending
 from cmcore.schema import online
 from cmcore.schema.history import load, migrations_path
 from tests import stock
@@ -82,13 +83,13 @@ def test_it_leaves_the_schema_that_the_stock_runner_leaves(
     rows = stock.contents(db)
     before = dump(db)
     assert migrate(db, online=True) == SCRIPTS[3:]
-    added = ("deleted_at", "deleted_by")
+    added = ("deleted_at", "deleted_by", "auth_epoch", *COUNTERS)
     assert stock.contents(db, without=added) == rows
     with stock.opened(make_url, "postgresql") as other:
         stock.migrate(other)
         expected = without_order(other)
         assert without_order(db) == expected
-    stock.rollback(db, 3)
+    stock.rollback_to(db, 3)
     assert dump(db) == before
     with stock.opened(make_url, "postgresql") as other:
         assert migrate(other, online=True) == SCRIPTS
@@ -141,7 +142,7 @@ def test_the_stock_command_line_has_nothing_left_to_do(make_url: MakeUrl) -> Non
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize("number", [4, 5, 6])
+@pytest.mark.parametrize("number", [4, 5, 6, 7])
 def test_it_goes_on_wherever_it_was_stopped(db: Any, number: int) -> None:
     """A failure at any statement: the next attempt, or the stock runner, finishes."""
     migrate(db, SCRIPTS[number - 2])
@@ -152,7 +153,7 @@ def test_it_goes_on_wherever_it_was_stopped(db: Any, number: int) -> None:
         total = sent()
     migrate(db)
     expected = dump(db)
-    rollback(db, 7 - number)
+    stock.rollback_to(db, number - 1)
     assert dump(db) == before
     for at in range(1, total + 1):
         with stock.failing_at(db, at), pytest.raises(stock.PlantedError):
@@ -161,7 +162,7 @@ def test_it_goes_on_wherever_it_was_stopped(db: Any, number: int) -> None:
         assert fetch(db, "SHOW lock_timeout") == [("0",)]
         stock.migrate(db) if at % 2 else migrate(db, online=True)
         assert dump(db) == expected
-        rollback(db, 7 - number)
+        stock.rollback_to(db, number - 1)
         assert dump(db) == before
 
 
@@ -199,7 +200,7 @@ def test_an_index_that_failed_to_build_is_built_anew(db: Any) -> None:
         run(db)
         assert pending(db) == []
         assert fetch(db, "SELECT 1 FROM pg_index WHERE NOT indisvalid") == []
-        rollback(db, 3)
+        stock.rollback_to(db, 3)
 
 
 @pytest.mark.postgresql
@@ -217,7 +218,7 @@ def test_orphans_are_settled_once_there_can_be_no_new_ones(
     monkeypatch.setenv("CMCORE_ORPHAN_USER", "u1")
     assert migrate(db, online=True) == SCRIPTS[3:]
     assert fetch(db, "SELECT created_by FROM customers") == [("u1",)]
-    rollback(db, 3)
+    stock.rollback_to(db, 3)
     assert (dump(db), stock.contents(db)) == before
 
 

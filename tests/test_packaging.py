@@ -19,9 +19,9 @@ PACKAGE = Path(cmcore.__file__).parent
 
 # Where the name of the distribution differs from that of the module.
 DISTRIBUTIONS = {
-    "argon2": "argon2-cffi",
     "peewee_migrate": "peewee-migrate",
     "playhouse": "peewee",
+    "argon2": "argon2-cffi",
     "psycopg2": "psycopg2-binary",
     "uuid_utils": "uuid-utils",
 }
@@ -35,8 +35,10 @@ def setup() -> configparser.ConfigParser:
 
 
 def declared() -> set[str]:
-    """Return the names of the distributions that cmcore requires."""
-    lines = setup()["options"]["install_requires"].split("\n")
+    """Return the names of the distributions that cmcore or its extra requires."""
+    options = setup()
+    needed = options["options"]["install_requires"]
+    lines = (needed + options["options.extras_require"]["accounts"]).split("\n")
     return {re.split(r"[ <>=;\[]", line)[0] for line in lines if line}
 
 

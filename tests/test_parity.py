@@ -11,14 +11,15 @@ import peewee
 import pytest
 
 from cmcore.engines.catalog import Table, describe
-from cmcore.models import AuditLog, Customer, User
+from cmcore.models import AuditLog, Customer, RecoveryCode, User
 from cmcore.runner import migrate
 from cmcore.schema.constraints import EngineSQL
 from cmcore.schema.history import inspect, migrations_path
 from tests import stock
 from tests.conftest import MakeUrl
 
-MODELS = (User, Customer, AuditLog)
+MODELS = (User, Customer, AuditLog, RecoveryCode)
+TABLES = [model._meta.table_name for model in MODELS]
 PW_MIGRATE = "from peewee_migrate.cli import cli; cli()"
 
 
@@ -39,16 +40,16 @@ def migrated(engine: str, make_url: MakeUrl) -> Iterator[Any]:
         yield db
 
 
-@pytest.mark.parametrize("table", ["users", "customers", "audit_logs"])
+@pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("part", Table._fields[1:])
 def test_catalogs_are_equal(made: Any, migrated: Any, table: str, part: str) -> None:
     """Columns, types, nullability, defaults, keys, CHECKs and indexes agree."""
     expected = getattr(describe(migrated, table), part)
-    assert expected
+    assert expected or (table, part) == ("recovery_codes", "checks")
     assert getattr(describe(made, table), part) == expected
 
 
-@pytest.mark.parametrize("table", ["users", "customers", "audit_logs"])
+@pytest.mark.parametrize("table", TABLES)
 def test_columns_stand_in_one_order(made: Any, migrated: Any, table: str) -> None:
     """`SELECT *` gives the same row, whichever way the table was made."""
     order = [column.name for column in made.get_columns(table)]

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from cmcore.models import AuditLog, Customer, User
+from cmcore.models import AuditLog, Customer, RecoveryCode, User
 from cmcore.runner import migrate
 from cmcore.schema.promise import examine_schema
 from tests import stock
 from tests.conftest import MakeUrl
 from tests.stock import SCRIPTS, dump
 
-MODELS = (User, Customer, AuditLog)
+MODELS = (User, Customer, AuditLog, RecoveryCode)
 
 # What somebody does to PostgreSQL, and how the difference is named.
 DEEDS = [

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from cmcore.changes import Action, Change
+from cmcore.errors import PluginError
 from cmcore.hooks.manager import plugins
 
 AUDIT = "audit"
@@ -194,6 +195,23 @@ def committed(entries: Sequence[Any]) -> None:
             logger.exception("Plugin %r: cmcore_after_commit failed", name)
         finally:
             _observing.reset(token)
+
+
+def check_password(user: Any, password: str) -> list[str]:
+    """Return every reason that plugins have to refuse a new password.
+
+    One that raises is marked as broken; its text is not kept, which may show the
+    password.
+    """
+    reasons: list[str] = []
+    for name, checker in _one_by_one("cmcore_check_password"):
+        try:
+            for answer in checker(user=user, password=password):
+                reasons += [answer] if isinstance(answer, str) else answer or ()
+        except Exception as error:  # noqa: BLE001 - listed and logged
+            msg = f"cmcore_check_password raised {type(error).__name__}"
+            plugins.mark_broken(name, PluginError(msg))
+    return reasons
 
 
 def register_commands(cli: Any) -> None:

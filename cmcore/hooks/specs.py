@@ -80,6 +80,15 @@ def cmcore_after_commit(entries: Sequence[Any]) -> None:
 
 
 @hookspec
+def cmcore_check_password(user: Any, password: str) -> Iterable[str] | str | None:
+    """Called before a new password is hashed: return reasons to refuse it, or None.
+
+    `user` may be one that is not saved yet. A plugin that raises is listed as broken,
+    and the others are asked.
+    """
+
+
+@hookspec
 def cmcore_register_commands(cli: Any) -> None:
     """Called when the command line starts: add commands to `cli`, a `click.Group`.
 

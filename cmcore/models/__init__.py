@@ -10,6 +10,7 @@ from cmcore.models.soft_delete import SoftDeleteMixin
 from cmcore.models.user import User, UserRole  # isort: skip
 from cmcore.models.audit_log import AuditLog
 from cmcore.models.customer import Customer, CustomerStatus, CustomerType
+from cmcore.models.recovery_code import RecoveryCode
 
 __all__ = [
     "ActorMixin",
@@ -19,6 +20,7 @@ __all__ = [
     "CustomerStatus",
     "CustomerType",
     "Model",
+    "RecoveryCode",
     "SoftDeleteMixin",
     "TimestampMixin",
     "User",

@@ -6,10 +6,13 @@ from typing import Any
 import peewee
 
 from cmcore.changes import Action, Change
+from cmcore.engines.capture import Row
 from cmcore.engines.execution import quiet
 from cmcore.engines.internals import internal
-from cmcore.errors import AppendOnlyError, ProtectedRowError
+from cmcore.errors import AppendOnlyError, LastAdminError, ProtectedRowError
+from cmcore.layout import Layout
 from cmcore.models.literals import assigned, inserted_rows
+from cmcore.models.recorder import Changes
 
 
 class AppendOnly:
@@ -93,3 +96,52 @@ class ProtectedRow:
 
     def _refuse(self, model: type[peewee.Model]) -> None:
         raise ProtectedRowError(model._meta.table_name, self._key)
+
+
+class ProtectedUsers(ProtectedRow):
+    """The user `system`, and the last admin who can act.
+
+    Args:
+        admin: The role, as the database has it.
+    """
+
+    def __init__(self, key: str, unique: str, *, admin: str) -> None:
+        """Take the role beside what the one row needs."""
+        super().__init__(key, unique)
+        self._admin = admin
+
+    def after(self, changes: Sequence[Change]) -> None:
+        """Raise where the statement left nobody who is a live, active admin.
+
+        An UPDATE of the row `system` makes those wait who take admins away meanwhile,
+        or fail where they cannot see what happened: no two remove each other.
+        """
+        super().after(changes)
+        if not isinstance(changes, Changes) or not self._takes_admins(changes):
+            return
+        database, table = changes.shared["database"], changes.layout.table_sql
+        quiet(
+            database,
+            f"UPDATE {table} SET is_active = is_active WHERE id = '{self._key}'",
+        )
+        left = quiet(
+            database,
+            f"SELECT 1 FROM {table} WHERE role = '{self._admin}' AND is_active"
+            " AND deleted_at IS NULL LIMIT 1",
+        )
+        if left.fetchone() is None:
+            raise LastAdminError
+
+    def _takes_admins(self, changes: Changes) -> bool:
+        layout = changes.layout
+        return any(
+            self._is_admin(layout, entry.old) and not self._is_admin(layout, entry.new)
+            for entry in changes.entries
+        )
+
+    def _is_admin(self, layout: Layout, row: Row | None) -> bool:
+        if row is None:
+            return False
+        names = ("role", "is_active", "deleted_at")
+        role, is_active, deleted_at = (row[layout.names.index(n)] for n in names)
+        return role == self._admin and bool(is_active) and deleted_at is None

@@ -18,6 +18,7 @@ from cmcore.models.dependents import neighbours
 from cmcore.models.live import EVERYTHING, Show, Visible, narrowed
 from cmcore.models.queries import Recorded, RecordedDelete, RecordedUpdate
 from cmcore.models.recorder import Recorder
+from cmcore.models.stamps import risen
 
 
 class _Marking(RecordedUpdate):
@@ -48,6 +49,8 @@ class Marks(Recorded):
         update._update = dict(
             zip((by_name["deleted_at"], by_name["deleted_by"]), values, strict=True)
         )
+        if self.action is Action.DELETE:
+            update._update |= risen(list(update._update.items()), layout)
         update._from = None
         show = Show.LIVE if self.action is Action.DELETE else Show.DELETED
         update._where = narrowed(self._where, [Visible(self.model, show)])

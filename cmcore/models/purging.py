@@ -249,7 +249,9 @@ def _references(found: Found) -> Iterator[tuple[Any, Any, Any]]:
             continue
         for child, links in parent._meta.model_backrefs.items():
             for link in links:
-                if (link.on_delete or "").upper() not in _LEFT_TO_THE_DATABASE:
+                action = (link.on_delete or "").upper()
+                belongs = action == "CASCADE" and getattr(child._meta, "owned", False)
+                if not belongs and action not in _LEFT_TO_THE_DATABASE:
                     for part in chunked(keys):
                         yield link, child, link.in_(part)
 

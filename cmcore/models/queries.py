@@ -31,7 +31,7 @@ from cmcore.models.literals import (
 from cmcore.models.live import Show, visible_update, visible_upsert
 from cmcore.models.recorder import Recorder
 from cmcore.models.schema_state import require_schema
-from cmcore.models.stamps import stamped
+from cmcore.models.stamps import IfChanged, stamped
 from cmcore.models.unbound import Bindable
 from cmcore.models.unit import Unit
 
@@ -192,8 +192,12 @@ class RecordedUpdate(Recorded, peewee.ModelUpdate):
 
     def _announcing(self, query: Any, layout: Layout, recorder: Recorder) -> Any:
         known = assigned(query, layout)
-        named = {field_of(key, layout) for key in query._update}
-        computed = {f for f in named - set(known) if not hasattr(f, "stamp")}
+        computed = {
+            field
+            for key, value in query._update.items()
+            if (field := field_of(key, layout)) not in known
+            and not (hasattr(field, "stamp") or isinstance(value, IfChanged))
+        }
         return functools.partial(
             recorder.announce_updates, assigned=known, is_computed=bool(computed)
         )
@@ -301,6 +305,6 @@ def _refresh(instance: Any, layout: Layout, captured: Captured) -> None:
             continue
         key = layout.key(new)
         if instance._pk in {None, key}:
-            for field in layout.stamps:
+            for field in (*layout.stamps, *layout.epochs):
                 raw = new[layout.positions[field]]
                 instance.__data__[field.name] = field.python_value(raw)

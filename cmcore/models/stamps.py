@@ -4,7 +4,7 @@ An update moves `updated_at` and `updated_by` only in rows that it really change
 database itself decides, by IS DISTINCT FROM.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,9 @@ def stamped(query: Any, layout: Layout, at: datetime, user_id: str | None) -> An
         if query._instance is None:
             given = {field_of(key, layout) for key in query._update}
             again = {f: v for f, v in again.items() if f not in given}
-        twin._update = _moved(query._update, again, layout)
+        update = _without_epochs(query._update, layout)
+        compared = [(field_of(key, layout), value) for key, value in update.items()]
+        twin._update = _moved(update, again, layout) | risen(compared, layout)
     elif isinstance(query, peewee.Insert):
         _stamp_insert(twin, layout, values)
         if twin._on_conflict is not None:
@@ -53,6 +55,72 @@ def _moved(
     return kept
 
 
+UNRAISED = peewee.SQL("auth_epoch")
+"""Assigned to the epoch of users, it stays: the hash of the same password changes."""
+
+
+def _without_epochs(
+    update: Mapping[Any, Any], layout: Layout, others: Sequence[Any] = ()
+) -> Mapping[Any, Any]:
+    """Leave out epochs that the caller assigns: they rise by themselves.
+
+    An expression is taken where nothing that they watch is assigned. Something has to
+    be assigned, unless there are others.
+    """
+    if not layout.epochs:
+        return update
+    fields = {
+        field.name for key in (*update, *others) if (field := field_of(key, layout))
+    }
+    left_out = {
+        key
+        for key, value in update.items()
+        if (watched := getattr(field_of(key, layout), "watched", None)) is not None
+        and value is not UNRAISED
+        and (fields & watched or not isinstance(value, peewee.Node))
+    }
+    kept = {key: value for key, value in update.items() if key not in left_out}
+    if kept or others:
+        return kept
+    return {key: _column(field_of(key, layout), layout) for key in left_out}
+
+
+def risen(compared: list[tuple[Any, Any]], layout: Layout) -> dict[Any, Any]:
+    """Return the epochs that are not assigned, one higher if what they watch changes.
+
+    Args:
+        compared: What is assigned to which field.
+        layout: The model's layout.
+    """
+    named = {field for field, _ in compared}
+    rising = {}
+    for epoch in layout.epochs:
+        watched = [(f, v) for f, v in compared if f and f.name in epoch.watched]
+        if watched and epoch not in named:
+            higher = peewee.SQL(f"{_column(epoch, layout).sql} + 1")
+            rising[epoch] = IfChanged(watched, epoch, higher, layout)
+    return rising
+
+
+def _epochs_beyond(insert: Any, layout: Layout) -> dict[Any, Any]:
+    """Return epochs for a REPLACE: no row that it pushes out has a higher one."""
+    conflict = insert._on_conflict
+    if conflict is None or (conflict._action or "").upper() != "REPLACE":
+        return {}
+    return {
+        epoch: peewee.SQL(
+            f"(SELECT coalesce(max({_column(epoch, layout).sql}), -1) + 1"
+            f" FROM {layout.table_sql})"
+        )
+        for epoch in layout.epochs
+    }
+
+
+def _column(field: Any, layout: Layout) -> peewee.SQL:
+    """Return a column, qualified since a statement may have other sources."""
+    return peewee.SQL(f"{layout.qualifier}.{layout.columns[layout.positions[field]]}")
+
+
 class IfChanged(peewee.Node):
     """`CASE WHEN a column gets another value THEN the stamp ELSE the column END`."""
 
@@ -70,19 +138,14 @@ class IfChanged(peewee.Node):
         self._layout = layout
 
     def __sql__(self, ctx: Any) -> Any:
-        """Render with qualified columns, since the statement may have other sources."""
+        """Render the comparisons, which the database makes row by row."""
         ctx.literal("CASE WHEN ")
         for i, (field, value) in enumerate(self._compared):
-            ctx.literal(" OR " if i else "")
-            self._column(ctx, field)
+            ctx.literal(" OR " if i else "").sql(_column(field, self._layout))
             is_distinct_from(ctx, field, _as_node(field, value))
-        ctx.literal(" THEN ").sql(self._field.to_value(self._stamp)).literal(" ELSE ")
-        self._column(ctx, self._field)
+        ctx.literal(" THEN ").sql(_as_node(self._field, self._stamp))
+        ctx.literal(" ELSE ").sql(_column(self._field, self._layout))
         return ctx.literal(" END")
-
-    def _column(self, ctx: Any, field: Any) -> None:
-        column = self._layout.columns[self._layout.positions[field]]
-        ctx.literal(f"{self._layout.qualifier}.{column}")
 
 
 def _as_node(field: Any, value: Any) -> peewee.Node:
@@ -102,7 +165,7 @@ def _stamp_insert(twin: Any, layout: Layout, stamps: dict[Any, Any]) -> None:
             twin._columns = [*twin._columns, *missing]
             twin._insert = Widened(insert, missing)
         return
-    twin._stamps = stamps
+    twin._stamps = {**stamps, **_epochs_beyond(twin, layout)}
     if isinstance(insert, Mapping):
         twin._insert = _without_nulls(insert, stamps, layout)
     elif insert is not None:
@@ -155,8 +218,11 @@ def _stamp_conflict(twin: Any, layout: Layout, stamps: dict[Any, Any]) -> None:
         return
     conflict = twin._on_conflict = conflict.clone()
     fields = [(c, field_of(c, layout)) for c in conflict._preserve or ()]
+    epochs = {c: None for c, field in fields if hasattr(field, "watched")}
+    fields = [(c, field) for c, field in fields if c not in epochs]
     conflict._preserve = tuple(c for c, field in fields if field not in stamps)
-    update = dict(conflict._update or {})
+    named = {**(conflict._update or {}), **epochs}
+    update = dict(_without_epochs(named, layout, conflict._preserve))
     given = {field_of(key, layout) for key in update}
     compared = [
         (field, value)
@@ -171,7 +237,7 @@ def _stamp_conflict(twin: Any, layout: Layout, stamps: dict[Any, Any]) -> None:
     for field, value in stamps.items():
         if compared and field not in given:
             update[field] = IfChanged(compared, field, value, layout)
-    conflict._update = update
+    conflict._update = update | risen(compared, layout)
 
 
 def _excluded(field: Any) -> peewee.Node:

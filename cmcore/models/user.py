@@ -13,12 +13,13 @@ from cmcore.fields import (
 )
 from cmcore.models.actors import SYSTEM
 from cmcore.models.base import Model
-from cmcore.models.guards import ProtectedRow
+from cmcore.models.guards import ProtectedUsers
 from cmcore.models.mixins import (
     AuditMixin,
     StampedReference,
     StampedTime,
 )
+from cmcore.models.security import COUNTERS, AccountSecurity
 from cmcore.models.soft_delete import SoftDeleteMixin
 from cmcore.schema.constraints import checks_of, default, with_declared_lengths
 
@@ -32,7 +33,7 @@ class UserRole(StrEnum):
 
 
 @with_declared_lengths
-class User(AuditMixin, SoftDeleteMixin, Model):
+class User(AuditMixin, SoftDeleteMixin, AccountSecurity, Model):
     """A person who can log in, or `system`, who acts when nobody is named.
 
     Addresses are stored in lower case, and unique among users that are not deleted.
@@ -61,7 +62,8 @@ class User(AuditMixin, SoftDeleteMixin, Model):
         table_name = "users"
         constraints = checks_of("users")
         owned = True
-        guard = ProtectedRow(SYSTEM, unique="email")
+        audit_exclude = COUNTERS
+        guard = ProtectedUsers(SYSTEM, unique="email", admin=UserRole.ADMIN.value)
 
 
 User.add_index(User.index(User.email, unique=True, name="uq_users_email"))

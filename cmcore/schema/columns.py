@@ -143,6 +143,16 @@ def flag(name: str, *, default: bool) -> Column:
     return Column(name, ("INTEGER", "BOOLEAN"), peewee.BooleanField, default=sql)
 
 
+def number(
+    name: str, *, null: bool = False, default: int | None = None, big: bool = False
+) -> Column:
+    """Describe a whole number, of 64 bits at least where it is big."""
+    server = "BIGINT" if big else "INTEGER"
+    field = peewee.BigIntegerField if big else peewee.IntegerField
+    sql = None if default is None else str(default)
+    return Column(name, ("INTEGER", server), field, null=null, default=sql)
+
+
 def moment(name: str, *, null: bool = False) -> Column:
     """Describe a point in time: with its zone on PostgreSQL, UTC text on SQLite."""
     return Column(name, ("TEXT", "TIMESTAMPTZ"), peewee.DateTimeField, null=null)

@@ -43,9 +43,9 @@ def checks_of(table: str) -> list[peewee.Node]:
     ]
 
 
-def default(value: str | bool) -> peewee.Node:
+def default(value: str | int) -> peewee.Node:
     """Return the default of a column, for the `constraints` of a field."""
-    if isinstance(value, bool):
+    if isinstance(value, int):
         return peewee.SQL(f"DEFAULT {str(value).upper()}")
     return peewee.SQL(f"DEFAULT {literal(value)}")
 

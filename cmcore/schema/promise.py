@@ -17,7 +17,7 @@ from cmcore.engines.introspection import run
 from cmcore.schema import history
 from cmcore.schema.state import Substitute, Verb
 
-_TABLES = ("users", "customers", "audit_logs")
+_TABLES = ("users", "customers", "audit_logs", "recovery_codes")
 _LONGEST = 60
 
 

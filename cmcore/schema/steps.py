@@ -18,7 +18,16 @@ from cmcore.engines.catalog import check_constraints
 from cmcore.engines.introspection import run
 from cmcore.errors import MigrationError
 from cmcore.keys import now
-from cmcore.schema import deleted_rows, guard, online, orphans, removal, state, tables
+from cmcore.schema import (
+    deleted_rows,
+    guard,
+    online,
+    orphans,
+    removal,
+    second_factors,
+    state,
+    tables,
+)
 from cmcore.schema.checks import RULES
 from cmcore.schema.columns import Column, NewIndex
 from cmcore.schema.history import FULL_HISTORY
@@ -241,6 +250,13 @@ class Script:
         """Return the rows that a rollback moved away."""
         self._queue(
             "put deleted rows back", lambda db: deleted_rows.put_back(db, to, store)
+        )
+
+    def refuse_second_factors(self, codes: str) -> None:
+        """Refuse to forget recovery codes and used steps while factors are on."""
+        self._queue(
+            "look for second factors",
+            lambda db: second_factors.refuse_to_forget(db, codes),
         )
 
     def _queue(self, what: str, action: Action, *, ahead: Action | None = None) -> None:

@@ -1,0 +1,68 @@
+"""Users: created, given passwords, disabled and enabled, each with its entry."""
+
+from cmcore.accounts import passwords
+from cmcore.accounts.events import is_self, tell
+from cmcore.audit import AuditAction
+from cmcore.models import User, UserRole
+from cmcore.models.base import whole
+
+
+def create_user(
+    email: str, password: str, full_name: str, *, role: UserRole = UserRole.CLIENT
+) -> User:
+    """Create a user who can log in.
+
+    Raises:
+        PasswordPolicyError: The password breaks rules; nothing was hashed.
+        DuplicateError: A live user has the address.
+        InvalidValueError: The address, the name or the role is none.
+    """
+    user = User(email=email, full_name=full_name, role=role)
+    passwords.check_policy(user, password)
+    user.password_hash = passwords.hashed(password)
+    user.save(force_insert=True)
+    return user
+
+
+def set_password(user: User, new_password: str) -> None:
+    """Give a user a new password, which ends his sessions by `auth_epoch`.
+
+    The second factor stays on. It is a `password_change` if the user himself acts,
+    else a `password_reset`.
+
+    Raises:
+        PasswordPolicyError: The password breaks rules; nothing was hashed.
+        StaleDeletedError: The user was deleted.
+    """
+    passwords.check_policy(user, new_password)
+    new = passwords.hashed(new_password)
+    changes = AuditAction.PASSWORD_CHANGE, "Password changed"
+    resets = AuditAction.PASSWORD_RESET, "Password reset by somebody else"
+    with whole(User, always=True):
+        user.password_hash = new
+        user.save(only=[User.password_hash])
+        action, description = changes if is_self(user) else resets
+        tell(action, user, description)
+
+
+def disable_user(user: User) -> None:
+    """Let a user log in no more, which ends his sessions by `auth_epoch`.
+
+    Raises:
+        LastAdminError: He is the last active admin.
+    """
+    _set_active(user, AuditAction.USER_SUSPEND, "User disabled", is_active=False)
+
+
+def enable_user(user: User) -> None:
+    """Let a disabled user log in again."""
+    _set_active(user, AuditAction.USER_ACTIVATE, "User enabled", is_active=True)
+
+
+def _set_active(
+    user: User, action: AuditAction, description: str, *, is_active: bool
+) -> None:
+    with whole(User, always=True):
+        user.is_active = is_active
+        user.save(only=[User.is_active])
+        tell(action, user, description)
