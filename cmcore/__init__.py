@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cmcore import accounts, fields, values
+    from cmcore import accounts, fields, testing, values
     from cmcore.accounts.settings import configure
     from cmcore.audit import AuditAction, record
     from cmcore.changes import Action, Change
@@ -147,7 +147,7 @@ _HOMES = {
     "cmcore.schema.history": ("migrations_path",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_SUBMODULES = frozenset({"accounts", "errors", "fields", "models", "values"})
+_SUBMODULES = frozenset({"accounts", "errors", "fields", "models", "testing", "values"})
 
 __all__ = [
     "Action",
@@ -211,6 +211,7 @@ __all__ = [
     "rollback",
     "set_user",
     "table_comment",
+    "testing",
     "values",
 ]
 

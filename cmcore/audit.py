@@ -15,7 +15,12 @@ from cmcore.context import Context, storable
 from cmcore.encodings import encode_any
 from cmcore.engines.binding import engine_of
 from cmcore.entries import audit_rows
-from cmcore.errors import InvalidValueError, MissingReferenceError, TooLongError
+from cmcore.errors import (
+    InvalidValueError,
+    MissingReferenceError,
+    TooLongError,
+    UnboundModelError,
+)
 from cmcore.hooks import hookimpl
 from cmcore.keys import new_key, now
 from cmcore.layout import Layout
@@ -104,14 +109,13 @@ def _extra_json(extra: Mapping[str, Any]) -> str:
 
 
 def _insert(
-    database: Any, shared: dict[str, Any], rows: Sequence[Sequence[Any]]
+    database: Any, shared: dict[str, Any], rows: Sequence[tuple[Any, ...]]
 ) -> None:
     engine = engine_of(database)
     if engine is None:
         return
     try:
-        known = {name: value for name, value in shared.items() if value is not None}
-        engine.insert_rows(database, _TABLE, known, _VARYING, rows)
+        engine.insert_rows(database, _TABLE, shared, _VARYING, rows)
     except peewee.IntegrityError as error:
         raise MissingReferenceError(
             table=_TABLE,
@@ -183,6 +187,8 @@ def record(  # noqa: PLR0913 - the columns of an entry
     database: Any = AuditLog._meta.database
     if isinstance(database, peewee.Proxy):
         database = database.obj or database
+    if database is None:
+        raise UnboundModelError(AuditLog.__name__)
     database.connection()
     layout = AuditLog._meta.layout
     engine: Any = engine_of(database)

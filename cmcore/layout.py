@@ -9,7 +9,7 @@ from typing import Any
 import peewee
 
 from cmcore.errors import ConfigurationError
-from cmcore.fields import SecretField
+from cmcore.fields import KeyField, SecretField
 
 
 def quoted(name: str) -> str:
@@ -26,6 +26,8 @@ class Layout:
         columns: Quoted column names.
         converters: Driver value to Python value for each column, None for as it is.
         keys: Positions of the primary key's columns, empty without a key.
+        exact: For each column the type of raw values which are the Python values
+            themselves; None where there is none.
         marks: Positions of what says that a row is deleted; empty if nothing does.
         cache: For what higher layers compute once from a layout.
         epochs: Fields that rise with changes of others, which they watch.
@@ -46,6 +48,7 @@ class Layout:
         "columns",
         "converters",
         "epochs",
+        "exact",
         "excluded",
         "fields",
         "guard",
@@ -81,6 +84,7 @@ class Layout:
         self.columns = tuple(quoted(field.column_name) for field in self.fields)
         self.positions = {field: i for i, field in enumerate(self.fields)}
         self.converters = tuple(_converter(field) for field in self.fields)
+        self.exact = tuple(_EXACT.get(type(_source(f))) for f in self.fields)
         self.keys = tuple(self.positions[key] for key in meta.get_primary_keys())
         self.marks: tuple[int, ...] = ()
         if meta.is_soft_deleted:
@@ -130,13 +134,17 @@ class Layout:
         """Return all columns, comma-separated, behind the given qualifier."""
         return ", ".join(f"{qualifier}.{column}" for column in self.columns)
 
+    def is_marked(self, row: Any) -> bool:
+        """Tell whether a captured row is marked as deleted."""
+        return bool(self.marks) and row[self.marks[0]] is not None
+
     def key_values(self, row: Any) -> tuple[Any, ...]:
         """Return the raw values of the primary key of a captured row."""
-        return tuple(row[i] for i in self.keys)
+        return tuple([row[i] for i in self.keys])
 
     def key(self, row: Any) -> Any:
         """Return the primary key as a Python value; a tuple where it is composite."""
-        values = tuple(self.value(i, row[i]) for i in self.keys)
+        values = tuple([self.value(i, row[i]) for i in self.keys])
         if len(values) == 1 and not self.model._meta.composite_key:
             return values[0]
         return values or None
@@ -149,10 +157,27 @@ class Layout:
 
 def _converter(field: Any) -> Callable[[Any], Any] | None:
     """Return how a driver's value becomes a Python value; None where it is one."""
-    source = field
-    while isinstance(source, peewee.ForeignKeyField):
-        source = source.rel_field
+    source = _source(field)
     if type(source) in {peewee.Field, peewee.BareField}:
         return None
     convert: Callable[[Any], Any] = source.python_value
+    if isinstance(source, peewee.BlobField):
+        return lambda raw: convert(bytes(raw) if isinstance(raw, memoryview) else raw)
     return convert
+
+
+def _source(field: Any) -> Any:
+    """Return the field whose values a foreign key holds, or the field itself."""
+    while isinstance(field, peewee.ForeignKeyField):
+        field = field.rel_field
+    return field
+
+
+_EXACT: dict[type, type] = {
+    peewee.CharField: str,
+    peewee.TextField: str,
+    KeyField: str,
+    peewee.IntegerField: int,
+    peewee.AutoField: int,
+    peewee.BigIntegerField: int,
+}

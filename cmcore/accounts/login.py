@@ -20,7 +20,6 @@ logger = logging.getLogger("cmcore.accounts")
 NEEDS_CODE = "second_factor_required"
 WRONG_CODE = "wrong_code"
 MEANWHILE = "changed_meanwhile"
-_UNREADABLE = (SecretDecryptionError, SecretKeyMissingError)
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,8 @@ def authenticate(email: Any, password: Any, code: Any = None) -> AuthResult:
             is on. It is only used up together with the right password.
 
     Raises:
-        SecretDecryptionError: The second factor's seed cannot be read.
-        SecretKeyMissingError: There is no key to read it with.
+        SecretDecryptionError: The second factor's seed cannot be read, since the key is
+            another one, or none.
     """
     rows.prepare_to_write()
     user, problem = _tried(email, password, code)
@@ -119,7 +118,6 @@ def prove(
 
     Raises:
         SecretDecryptionError: The seed cannot be read; there is an entry then.
-        SecretKeyMissingError: There is no key; there is an entry then.
     """
     verdict = passwords.tried(user and user.password_hash, password)
     problem = rows.state(user)
@@ -138,9 +136,12 @@ def _second_factor(user: User, code: Any) -> Proof:
         return Proof(None, code_hash=code_hash)
     try:
         seed = seeds.decrypted(user.totp_secret, user.id)
-    except _UNREADABLE:
+    except SecretDecryptionError:
         refuse(user, "unreadable_secret")
         raise
+    except SecretKeyMissingError as error:  # it was there when the seed was made
+        refuse(user, "unreadable_secret")
+        raise SecretDecryptionError(user.id) from error
     if code is None or code == "":
         return Proof(NEEDS_CODE)
     digits = codes.digits(code)

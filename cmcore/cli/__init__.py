@@ -12,6 +12,7 @@ from cmcore.cli.doctor import doctor
 from cmcore.cli.new_migration import new_migration
 from cmcore.cli.plugins import plugins
 from cmcore.cli.program import Program
+from cmcore.cli.retention import purge, restore
 from cmcore.cli.schema import migrate, migrations, rollback, status
 from cmcore.cli.user import user
 
@@ -38,6 +39,8 @@ for command in (
     new_migration,
     plugins,
     audit,
+    restore,
+    purge,
     user,
     doctor,
 ):

@@ -12,39 +12,50 @@ from typing import Any
 
 from cmcore.changes import MASK
 from cmcore.engines.internals import internal
+from cmcore.engines.statement import Rendered
 
 logger = logging.getLogger("cmcore.sql")
 
 
 def connection_of(database: Any) -> Any:
     """Return the connection, opened only where the database opens it by itself."""
-    if database.is_closed():
+    state = database._state
+    if state.closed:
         database.cursor().close()
-    return database.connection()
+    return state.conn
 
 
 def run(
-    database: Any, sql: str, params: Sequence[Any], shown: tuple[str, Sequence[Any]]
+    database: Any, sql: str, params: Sequence[Any], rendered: Rendered | None = None
 ) -> Any:
-    """Execute the caller's statement; loggers see his own text and parameters."""
-    text, visible = shown
+    """Execute the caller's statement.
+
+    Args:
+        database: Where to.
+        sql: The statement as it is sent.
+        params: Its parameters.
+        rendered: His own text and parameters, for loggers, where they differ.
+    """
+    is_seen = database.query_hooks or internal.logger.isEnabledFor(logging.DEBUG)
+    if not is_seen:
+        return quiet(database, sql, params)
+    text, visible = (rendered.shown, rendered.values) if rendered else (sql, params)
     database._log_query(text, visible)
-    log(sql, params)
-    if not database.query_hooks:
-        with internal.__exception_wrapper__:
-            cursor = database.cursor()
-            cursor.execute(sql, params or ())
-        return cursor
     start = time.perf_counter()
     try:
-        with internal.__exception_wrapper__:
-            cursor = database.cursor()
-            cursor.execute(sql, params or ())
+        cursor = quiet(database, sql, params)
     except Exception as error:
-        database._notify_hooks(text, visible, start, error)
+        _notify(database, text, visible, start, error)
         raise
-    database._notify_hooks(text, visible, start, None)
+    _notify(database, text, visible, start, None)
     return cursor
+
+
+def _notify(
+    database: Any, text: str, params: Any, start: float, error: Exception | None
+) -> None:
+    if database.query_hooks:
+        database._notify_hooks(text, params, start, error)
 
 
 def quiet(database: Any, sql: str, params: Sequence[Any] = ()) -> Any:
@@ -52,7 +63,7 @@ def quiet(database: Any, sql: str, params: Sequence[Any] = ()) -> Any:
     log(sql, params)
     with internal.__exception_wrapper__:
         cursor = database.cursor()
-        cursor.execute(sql, params)
+        cursor.execute(sql, params or ())
     return cursor
 
 

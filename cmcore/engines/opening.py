@@ -11,7 +11,12 @@ import peewee
 from cmcore.engines.binding import is_capturable
 from cmcore.errors import ConfigurationError, UnreachableDatabaseError
 
-_PRAGMAS = {"foreign_keys": 1, "busy_timeout": 5000, "synchronous": "NORMAL"}
+_PRAGMAS = {
+    "foreign_keys": 1,
+    "busy_timeout": 5000,
+    "synchronous": "NORMAL",
+    "temp_store": "MEMORY",  # what undoes a savepoint; a file costs a write a page
+}
 _SCHEMES = frozenset({"postgresql", "postgres"})
 _DRIVERS = frozenset({"", "psycopg2", "psycopg", "psycopg3"})
 _OLDEST_SQLITE = (3, 35, 0)

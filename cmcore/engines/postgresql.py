@@ -4,7 +4,8 @@ RETURNING gives old and new values from version 18 on; see `older_postgresql.py`
 what is done before.
 """
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import peewee
@@ -18,6 +19,7 @@ from cmcore.engines.capture import (
     conflict_update,
     dry_run,
     identity_positions,
+    turned_out_otherwise,
 )
 from cmcore.engines.execution import Rows, connection_of, quiet, run
 from cmcore.layout import Layout, quoted
@@ -81,8 +83,23 @@ class Postgresql(Savepoints):
     def shown_to_hooks(self, write: Write) -> list[Any]:
         """Lock the rows, show them to the hooks, and return where they stand.
 
-        Rows that match only later are not touched: the hooks have not seen them.
+        Rows that match only later are not touched: the hooks have not seen them. Where
+        a hook itself has changed a row, that stands elsewhere.
         """
+        rows = self._locked(write)
+        if rows and write.before:
+            write.before([(row, None) for row in rows.values()])
+            if not self._still_stand(write, list(rows)):
+                seen = {write.layout.key_values(row) for row in rows.values()}
+                rows = {
+                    place: row
+                    for place, row in self._locked(write).items()
+                    if write.layout.key_values(row) in seen
+                }
+        return list(rows)
+
+    def _locked(self, write: Write) -> dict[Any, Row]:
+        """Lock the rows that the statement will hit, and read them by their places."""
         layout, rendered = write.layout, write.rendered
         ctes, values = rendered.with_clause()
         sources, source_values = rendered.clause(rendered.sources, ", ")
@@ -93,10 +110,14 @@ class Postgresql(Savepoints):
             f"FROM {layout.table_sql}{sources}{where} FOR UPDATE OF {table}"
         )
         found = quiet(write.database, sql, values + source_values + where_values)
-        rows = {row[0]: row[1:] for row in found.fetchall()}
-        if rows and write.before:
-            write.before([(row, None) for row in rows.values()])
-        return list(rows)
+        return {row[0]: row[1:] for row in found.fetchall()}
+
+    def _still_stand(self, write: Write, places: list[Any]) -> bool:
+        layout = write.layout
+        condition, values = restriction(layout.qualifier, places)
+        sql = f"SELECT count(*) FROM {layout.table_sql} WHERE {condition}"
+        [[count]] = quiet(write.database, sql, values).fetchall()
+        return bool(count == len(places))
 
     # -- INSERT and upsert ------------------------------------------------------------
 
@@ -121,7 +142,9 @@ class Postgresql(Savepoints):
             write.before(predicted)
         captured = self.upsert_now(write)
         if write.before is not None:
-            turned = self._turned_out_otherwise(write, predicted, captured.pairs)
+            turned = turned_out_otherwise(
+                predicted, captured.pairs, lambda row: self.identity(write, row)
+            )
             if turned:
                 write.before(turned)
         return captured
@@ -139,24 +162,6 @@ class Postgresql(Savepoints):
         return Captured(
             cursor, [(None if row[n] else row[:n], row[n + 1 :]) for row in rows]
         )
-
-    def _turned_out_otherwise(
-        self, write: Write, predicted: list[Pair], happened: list[Pair]
-    ) -> list[Pair]:
-        """Return the rows whose class is another one than the hooks were told."""
-        if len(predicted) == len(happened):  # automatic keys differ between the runs
-            pairs = zip(predicted, happened, strict=True)
-            return [
-                real for told, real in pairs if (told[0] is None) != (real[0] is None)
-            ]
-        told = {self.identity(write, new): old is None for old, new in predicted if new}
-        return [
-            (old, new)
-            for old, new in happened
-            if new
-            and (key := self.identity(write, new))
-            and told.get(key) != (old is None)
-        ]
 
     def _classified(self, write: Write, tried: list[Row]) -> list[Pair]:
         held = self.held(write, tried)
@@ -183,7 +188,11 @@ class Postgresql(Savepoints):
             f"WHERE ({names}) IN ({', '.join([marks] * len(wanted))}) FOR UPDATE"
         )
         rows = quiet(write.database, sql, [v for key in wanted for v in key]).fetchall()
-        return {self.identity(write, row): row for row in rows}
+        return {
+            self.identity(write, row): row
+            for row in rows
+            if not write.layout.is_marked(row)
+        }
 
     # -- sending ----------------------------------------------------------------------
 
@@ -209,13 +218,7 @@ class Postgresql(Savepoints):
         self, write: Write, sql: str, values: Sequence[Any], width: int
     ) -> tuple[Any, list[Row]]:
         """Execute; return the caller's cursor and the last `width` columns."""
-        rendered = write.rendered
-        cursor = run(
-            write.database,
-            sql,
-            values,
-            (rendered.shown, rendered.values),
-        )
+        cursor = run(write.database, sql, values, write.rendered)
         rows = cursor.fetchall()
         own = len(cursor.description) - width
         return Rows(cursor, rows, own), [row[own:] for row in rows]
@@ -228,27 +231,52 @@ class Postgresql(Savepoints):
         table: str,
         shared: dict[str, Any],
         varying: tuple[str, ...],
-        rows: Sequence[Sequence[Any]],
+        rows: Sequence[tuple[Any, ...]],
     ) -> None:
         """Insert rows that share most columns, by one statement of constant text."""
-        names = ", ".join(quoted(name) for name in (*varying, *shared))
-        constants = ", ".join(["%s"] * len(shared))
+        one, many = _insert_sql(table, varying, tuple(shared))
         if len(rows) == 1:
-            marks = ", ".join(["%s"] * len(varying))
-            sql = f"INSERT INTO {table} ({names}) VALUES ({marks}, {constants})"
-            quiet(database, sql, [*rows[0], *shared.values()])
-            return
-        arrays = ", ".join(["%s::text[]"] * len(varying))
-        picked = ", ".join(
-            f"v.{name}::jsonb" if name.endswith("_values") else f"v.{name}"
-            for name in varying
-        )
-        sql = (
-            f"INSERT INTO {table} ({names}) SELECT {picked}, {constants} "
-            f"FROM unnest({arrays}) AS v({', '.join(varying)})"
-        )
-        columns: Iterable[Any] = map(list, zip(*rows, strict=True))
-        quiet(database, sql, [*shared.values(), *columns])
+            quiet(database, one, [*rows[0], *shared.values()])
+        else:
+            columns = map(_array, zip(*rows, strict=True))
+            quiet(database, many, [*shared.values(), *columns])
+
+
+@functools.cache
+def _insert_sql(
+    table: str, varying: tuple[str, ...], shared: tuple[str, ...]
+) -> tuple[str, str]:
+    """Return the statements for one row, and for any number of rows."""
+    names = ", ".join(quoted(name) for name in (*varying, *shared))
+    marks = ", ".join(["%s"] * len(varying))
+    constants = ", ".join(["%s"] * len(shared))
+    arrays = ", ".join(["%s::text[]"] * len(varying))
+    picked = ", ".join(
+        f"v.{name}::jsonb" if name.endswith("_values") else f"v.{name}"
+        for name in varying
+    )
+    return (
+        f"INSERT INTO {table} ({names}) VALUES ({marks}, {constants})",
+        f"INSERT INTO {table} ({names}) SELECT {picked}, {constants} "
+        f"FROM unnest({arrays}) AS v({', '.join(varying)})",
+    )
+
+
+def _array(texts: Sequence[str | None]) -> str | None:
+    """Return an array of texts as one literal, which is read faster than a list is.
+
+    None stands for NULLs alone: `unnest` fills up what is shorter than the longest.
+    """
+    if set(texts) == {None}:
+        return None
+    return "{" + ",".join([_item(text) for text in texts]) + "}"
+
+
+def _item(text: str | None) -> str:
+    if text is None:
+        return "NULL"
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _aliases(write: Write) -> tuple[str, str, str]:

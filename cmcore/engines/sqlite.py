@@ -22,8 +22,10 @@ from cmcore.engines.capture import (
     conflict_update,
     dry_run,
     identity_positions,
+    turned_out_otherwise,
 )
 from cmcore.engines.execution import Rows, connection_of, quiet, quiet_many, run
+from cmcore.engines.sqlite_catalog import unique_sets
 from cmcore.layout import Layout, quoted
 
 _PARAMETERS = 32_000
@@ -70,12 +72,11 @@ class Sqlite(Savepoints):
 
     def _update(self, write: Write) -> Captured:
         layout = write.layout
-        old, new_keys = self._matching(write)
-        if write.before and old:
-            write.before([(row, None) for row in old.values()])
+        old, moved = self._shown(write)
         cursor = self._run(write)
-        new = self._by_keys(write.database, layout, new_keys.values()) if old else {}
-        pairs: list[Pair] = [(row, new.get(new_keys[key])) for key, row in old.items()]
+        keys = [moved[key] for key in old] if moved else list(old)
+        new = self._by_keys(write.database, layout, keys) if old else {}
+        pairs: list[Pair] = list(zip(old.values(), map(new.get, keys), strict=True))
         return Captured(cursor, pairs)
 
     def _delete(self, write: Write) -> Captured:
@@ -83,16 +84,29 @@ class Sqlite(Savepoints):
         if write.before is None and not has_tail:
             cursor, rows = self._run_returning(write)
             return Captured(cursor, [(row, None) for row in rows])
-        old, _ = self._matching(write)  # RETURNING may not stand behind LIMIT
-        if write.before and old:
-            write.before([(row, None) for row in old.values()])
+        old, _ = self._shown(write)  # RETURNING may not stand behind LIMIT
         cursor = self._run(write)
         return Captured(cursor, [(row, None) for row in old.values()])
+
+    def _shown(self, write: Write) -> tuple[dict[Any, Row], dict[Any, tuple[Any, ...]]]:
+        """Show the rows to the hooks; read them again if a hook wrote meanwhile."""
+        matching = self._matching(write)
+        pairs: list[Pair] = [(row, None) for row in matching[0].values()]
+        return self._matching(write) if self._told(write, pairs) else matching
+
+    def _told(self, write: Write, pairs: list[Pair]) -> bool:
+        """Tell the hooks, if any; return whether one of them has written meanwhile."""
+        if write.before is None or not pairs:
+            return False
+        connection = connection_of(write.database)
+        count = connection.total_changes
+        write.before(pairs)
+        return bool(connection.total_changes != count)
 
     def _matching(
         self, write: Write
     ) -> tuple[dict[Any, Row], dict[Any, tuple[Any, ...]]]:
-        """Read the rows that the statement will hit: by old key, and the new keys."""
+        """Read the rows that the statement will hit, by key; and keys that it moves."""
         write.before_reading()
         layout, rendered = write.layout, write.rendered
         parts, params = [layout.qualified_columns(layout.qualifier)], []
@@ -112,29 +126,25 @@ class Sqlite(Savepoints):
         )
         values = cte_values + params + source_values + where_values
         values += rendered.params(rendered.tail, rendered.end)
+        rows = quiet(write.database, sql, values).fetchall()
         width = len(layout.columns)
+        if not layout.keys:
+            return {(row[width],): row[:width] for row in rows}, {}
+        if not rendered.assigned:
+            return {layout.key_values(row): row for row in rows}, {}
         old: dict[Any, Row] = {}
-        new_keys: dict[Any, tuple[Any, ...]] = {}
+        moved: dict[Any, tuple[Any, ...]] = {}
         assigned = [layout.positions[field] for field in rendered.assigned]
-        for row in quiet(write.database, sql, values):
-            key = layout.key_values(row) if layout.keys else (row[width],)
+        for row in rows:
+            key = layout.key_values(row)
+            given = dict(zip(assigned, row[width:], strict=True))
             old[key] = row[:width]
-            if assigned:
-                given = dict(zip(assigned, row[width:], strict=True))
-                new_keys[key] = tuple(given.get(i, row[i]) for i in layout.keys)
-            else:
-                new_keys[key] = key
-        return old, new_keys
+            moved[key] = tuple(given.get(i, row[i]) for i in layout.keys)
+        return old, moved
 
     def _run(self, write: Write) -> Any:
         """Send the caller's statement as it is; read it to the end."""
-        shown, values = write.rendered.shown, write.rendered.values
-        cursor = run(
-            write.database,
-            shown,
-            values,
-            (shown, values),
-        )
+        cursor = run(write.database, write.rendered.shown, write.rendered.values)
         if cursor.description is None:
             return cursor
         return Rows(cursor, cursor.fetchall(), len(cursor.description))
@@ -202,39 +212,39 @@ class Sqlite(Savepoints):
         names = [layout.columns[i] for i in target] or ["rowid"]
         extra = "" if target else ", rowid"
         width = len(layout.columns)
+        held: dict[Any, Row] = {}
 
         def identity(row: Row) -> tuple[Any, ...]:
             return tuple(row[i] for i in target) if target else (row[width],)
-
-        tried = self._tried(write, extra)
-        keys = [identity(row) for row in tried]
-        held = {
-            identity(row): row[:width]
-            for row in self._lookup(database, layout, names, keys, extra=extra)
-        }
 
         def paired(found: Sequence[Row]) -> list[Pair]:
             last = {identity(row): row[:width] for row in found}
             return [(held.get(key), row) for key, row in last.items()]
 
-        if write.before is not None:
-            write.before(paired(tried))
+        def predicted() -> list[Pair]:
+            tried = self._tried(write, extra)
+            keys = [identity(row) for row in tried]
+            there = self._lookup(database, layout, names, keys, extra=extra)
+            held.clear()
+            live = (row for row in there if not layout.is_marked(row))
+            held.update((identity(row), row[:width]) for row in live)
+            return paired(tried)
+
+        told = predicted()
+        if self._told(write, told):
+            turned = turned_out_otherwise(told, predicted(), identity)
+            if self._told(write, turned):
+                predicted()
         cursor, kept = self._run_returning(write, extra)
         return Captured(cursor, paired(kept))
 
     def _replace(self, write: Write) -> Captured:
         write.before_reading()
         layout, database = write.layout, write.database
-        tried = self._tried(write)
-        candidates: dict[Any, Row] = {}
-        for unique in self._unique_sets(database, layout):
-            names = [layout.columns[i] for i in unique]
-            values = [tuple(row[i] for i in unique) for row in tried]
-            for row in self._lookup(database, layout, names, values):
-                candidates[layout.key_values(row) or tuple(row)] = row
-        if write.before is not None:
-            pushed: list[Pair] = [(row, None) for row in candidates.values()]
-            write.before(pushed + [(None, row) for row in tried])
+        candidates, tried = self._pushed(write)
+        pushed: list[Pair] = [(row, None) for row in candidates.values()]
+        if self._told(write, pushed + [(None, row) for row in tried]):
+            candidates, _ = self._pushed(write)
         cursor, kept = self._run_returning(write)
         there = self._by_keys(database, layout, candidates) if layout.keys else {}
         new_keys = {layout.key_values(row) for row in kept}
@@ -252,24 +262,19 @@ class Sqlite(Savepoints):
         pairs: list[Pair] = [(row, None) for row in gone]
         return Captured(cursor, pairs + [(None, row) for row in last.values()])
 
-    def _unique_sets(self, database: Any, layout: Layout) -> list[tuple[int, ...]]:
-        """Return the positions of each set of columns that must be unique."""
-        meta: Any = layout.model._meta
-        position = {f.column_name: i for i, f in enumerate(layout.fields)}
-        schema = f"{quoted(meta.schema)}." if meta.schema else ""
-        sets = [layout.keys] if layout.keys else []
-        listed = quiet(
-            database, f"PRAGMA {schema}index_list({quoted(meta.table_name)})"
-        ).fetchall()
-        for _, index, unique, *_ in listed:
-            if unique:
-                columns = quiet(
-                    database, f"PRAGMA {schema}index_info({quoted(index)})"
-                ).fetchall()
-                names = [name for _, _, name in columns]
-                if all(name in position for name in names):
-                    sets.append(tuple(position[name] for name in names))
-        return list(dict.fromkeys(sets))
+    def _pushed(self, write: Write) -> tuple[dict[Any, Row], list[Row]]:
+        """Return the rows that a REPLACE may push out, by key, and those it inserts."""
+        layout, database = write.layout, write.database
+        tried = self._tried(write)
+        candidates: dict[Any, Row] = {}
+        for unique in unique_sets(database, layout):
+            names = [layout.columns[i] for i in unique]
+            values = [tuple(row[i] for i in unique) for row in tried]
+            for row in self._lookup(database, layout, names, values):
+                if unique != layout.keys and layout.is_marked(row):
+                    continue  # other values belong to live rows
+                candidates[layout.key_values(row) or tuple(row)] = row
+        return candidates, tried
 
     def _tried(self, write: Write, extra: str = "") -> list[Row]:
         """Return the rows as an INSERT would leave them, without leaving them."""
@@ -280,12 +285,7 @@ class Sqlite(Savepoints):
     def _run_returning(self, write: Write, extra: str = "") -> tuple[Any, list[Row]]:
         """Send an INSERT or DELETE; return the caller's cursor, and the rows."""
         sql, width = self._returning(write, extra)
-        cursor = run(
-            write.database,
-            sql,
-            write.rendered.values,
-            (write.rendered.shown, write.rendered.values),
-        )
+        cursor = run(write.database, sql, write.rendered.values, write.rendered)
         rows = cursor.fetchall()
         own = len(cursor.description) - width
         return Rows(cursor, rows, own), [row[own:] for row in rows]
@@ -303,15 +303,15 @@ class Sqlite(Savepoints):
         table: str,
         shared: dict[str, Any],
         varying: tuple[str, ...],
-        rows: Sequence[Sequence[Any]],
+        rows: Sequence[tuple[Any, ...]],
     ) -> None:
         """Insert rows that share most columns, with one prepared statement."""
         sql = _insert_sql(table, varying, tuple(shared))
-        constant = tuple(map(_adapted, shared.values()))
         if len(rows) == 1:
-            quiet(database, sql, (*rows[0], *constant))
+            quiet(database, sql, (*rows[0], *shared.values()))
         else:
-            quiet_many(database, sql, [(*row, *constant) for row in rows])
+            constant = tuple(map(_adapted, shared.values()))
+            quiet_many(database, sql, [row + constant for row in rows])
 
 
 def _adapted(value: Any) -> Any:

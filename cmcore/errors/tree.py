@@ -18,7 +18,9 @@ class ConfigurationError(CmcoreError):
     """Something is set up wrongly; the text says what and how to set it right."""
 
 
-class UnboundModelError(ConfigurationError, peewee.InterfaceError):
+class UnboundModelError(
+    ConfigurationError, peewee.InterfaceError, peewee.ImproperlyConfigured
+):
     """A model is used before it has a database."""
 
     def __init__(self, model: str = "This model") -> None:
@@ -158,7 +160,8 @@ class DuplicateError(ConstraintError):
     Attributes:
         fields: The names of the columns whose values must be unique together.
         key: The primary key of the row that holds the value, where it can be read
-            without a further savepoint; else None.
+            without a further savepoint; else None. Nobody looks on behalf of a model
+            with `audit = False` and no plugin, which sends what peewee sends.
     """
 
     problem = "is taken already"

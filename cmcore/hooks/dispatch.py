@@ -45,8 +45,9 @@ class Listeners:
         """Ask pluggy once what every hook has."""
         manager = plugins.pluggy
         self.generation = generation
-        self.before = {v: _caller(f"cmcore_before_{v}") for v in set(VERBS.values())}
-        self.after = {v: _caller(f"cmcore_after_{v}") for v in set(VERBS.values())}
+        verbs = set(VERBS.values())
+        self.before = {v: _caller_with_changes(f"cmcore_before_{v}") for v in verbs}
+        self.after = {v: _caller_with_changes(f"cmcore_after_{v}") for v in verbs}
         self.audited = manager.has_plugin(AUDIT)
         self.warned = any(self.before.values())
         others = {
@@ -64,6 +65,17 @@ class Listeners:
 def _caller(hook: str) -> Callable[..., Any] | None:
     caller = getattr(plugins.pluggy.hook, hook)
     return caller if caller.get_hookimpls() else None
+
+
+def _caller_with_changes(hook: str) -> Callable[..., Any] | None:
+    """Return what calls a hook: where there is only one function, itself."""
+    found = getattr(plugins.pluggy.hook, hook).get_hookimpls()
+    if len(found) == 1 and tuple(found[0].argnames) == ("changes",):
+        [only] = found
+        if not only.wrapper and not only.hookwrapper:
+            function: Callable[..., Any] = only.function
+            return function
+    return _caller(hook)
 
 
 def _one_by_one(hook: str) -> list[tuple[str, Callable[..., Any]]]:
@@ -115,6 +127,9 @@ def _call(
 def _by_verb(changes: Any) -> Iterable[tuple[str, Sequence[Change]]]:
     """Split changes by verb; a statement's own list stays one that makes them late."""
     entries = getattr(changes, "entries", changes)
+    first = entries[0].action
+    if all(entry.action is first for entry in entries):
+        return [(VERBS[first], changes)]
     verbs = {entry.action: VERBS[entry.action] for entry in entries}
     if len(set(verbs.values())) == 1:
         return [(verbs.popitem()[1], changes)]

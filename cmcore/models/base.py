@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import peewee
 
 from cmcore.engines.binding import engine_of
-from cmcore.errors import DuplicateError
+from cmcore.errors import DuplicateError, UnboundModelError
 from cmcore.hooks import dispatch
 from cmcore.models.failures import holder_of
-from cmcore.models.metaclass import Metadata, ModelMeta
+from cmcore.models.metaclass import ModelMeta
+from cmcore.models.metadata import Metadata
 from cmcore.models.queries import RecordedDelete, RecordedInsert, RecordedUpdate
 from cmcore.models.reads import RecordedAlias, RecordedSelect
 from cmcore.models.schema_state import require_schema
@@ -187,13 +188,17 @@ class whole:  # noqa: N801 - reads as a clause: with whole(Model)
         self._model = model
         self._always = always
         self._unit: Unit | None = None
+        self.database: Any = None
 
     def __enter__(self) -> "whole":
         """Begin."""
         meta = self._model._meta
         database = meta.database
+        if database is None:
+            raise UnboundModelError(self._model.__name__)
         if isinstance(database, peewee.Proxy):
             database = database.obj
+        self.database = database
         engine = engine_of(database)
         listening = dispatch.listeners()
         recorded = listening.plugged or (meta.audit and listening.audited)

@@ -118,9 +118,28 @@ def place(node: Any, sink: list[Any] | None, reach: Reach) -> Any:
     return Source(node)
 
 
+def _placed(sources: Sequence[Any], where: list[Any], reach: Reach) -> list[Any]:
+    """Place all items of a FROM clause, whose predicates may stand in WHERE.
+
+    SQLite reads `a, b RIGHT JOIN c` as `(a, b) RIGHT JOIN c`: then WHERE is too late.
+    """
+    late = len(sources) > 1 and any(map(_has_outer_left, sources))
+    return [place(source, None if late else where, reach) for source in sources]
+
+
+def _has_outer_left(node: Any) -> bool:
+    """Tell whether what stands before a join may become NULL by it."""
+    if not isinstance(node, peewee.Join):
+        return False
+    kind = node.join_type.upper()
+    if "RIGHT" in kind or "FULL" in kind:
+        return True
+    return _has_outer_left(node.lhs) or _has_outer_left(node.rhs)
+
+
 def _placed_join(node: Any, sink: list[Any] | None, reach: Reach) -> Any:
     own: list[Any] = []
-    kind = node.join_type
+    kind = node.join_type.upper()
     left: list[Any] | None
     right: list[Any] | None
     if "LEFT" in kind:
@@ -130,13 +149,14 @@ def _placed_join(node: Any, sink: list[Any] | None, reach: Reach) -> Any:
     elif "FULL" in kind:
         left = right = None
     elif "CROSS" in kind or "NATURAL" in kind:  # without ON
-        left = right = sink
+        is_ambiguous = isinstance(node.rhs, peewee.Join)  # peewee writes no parentheses
+        left = right = None if is_ambiguous else sink
     else:
         left, right = (own if sink is None else sink), own
     lhs, rhs = place(node.lhs, left, reach), place(node.rhs, right, reach)
     if lhs is node.lhs and rhs is node.rhs:
         return node
-    return peewee.Join(lhs, rhs, kind, narrowed(node._on, own))
+    return peewee.Join(lhs, rhs, node.join_type, narrowed(node._on, own))
 
 
 def shown_of(node: Any, meta: Any, reach: Reach) -> Show:
@@ -153,7 +173,7 @@ def visible_select(query: Any) -> Any:
     The copy has the original's hash, by which its alias in an outer query is found.
     """
     where: list[Any] = []
-    sources = [place(source, where, query._reach) for source in query._from_list]
+    sources = _placed(query._from_list, where, query._reach)
     if all(a is b for a, b in zip(sources, query._from_list, strict=True)):
         return query
     twin = query.__class__.__new__(query.__class__)
@@ -169,7 +189,7 @@ def visible_update(query: Any) -> Any:
     What it returns is rendered as it is: its own sources are placed already.
     """
     where: list[Any] = []
-    sources = [place(source, where, query._reach) for source in query._from or ()]
+    sources = _placed(query._from or (), where, query._reach)
     meta = query.model._meta
     if meta.is_soft_deleted:
         show = query._reach.get(query.model) or query._reach.get(EVERYTHING)
@@ -194,6 +214,7 @@ def visible_upsert(query: Any) -> Any:
     twin = query.clone()
     twin._reach = {EVERYTHING: Show.ALL}
     conflict = twin._on_conflict = conflict.clone()
+    conflict.is_partial = conflict._conflict_where is not None  # by the caller
     if conflict._conflict_target:
         live = meta.fields["deleted_at"].is_null()
         conflict._conflict_where = narrowed(conflict._conflict_where, [live])

@@ -1,5 +1,6 @@
 """The queries that mark rows as deleted, and as live again."""
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -7,10 +8,13 @@ import peewee
 
 from cmcore.changes import Action
 from cmcore.context import current_context
+from cmcore.engines.binding import engine_of
+from cmcore.engines.execution import quiet
 from cmcore.errors import DuplicateError, RestoreConflictError
 from cmcore.keys import now
 from cmcore.layout import Layout
 from cmcore.models.actors import SYSTEM
+from cmcore.models.dependents import neighbours
 from cmcore.models.live import EVERYTHING, Show, Visible, narrowed
 from cmcore.models.queries import Recorded, RecordedDelete, RecordedUpdate
 from cmcore.models.recorder import Recorder
@@ -25,11 +29,13 @@ class Marks(Recorded):
     """What a delete and a restore share: an UPDATE of two columns is sent.
 
     Attributes:
-        moment: What `deleted_at` becomes: the call's own moment where it is None.
+        call_moment: What `deleted_at` becomes, where it is a part of a larger call.
+        moment: What the last execution wrote into it.
         marked_by: The user's id that the last execution wrote.
     """
 
     marks = True
+    call_moment: datetime | None = None
     moment: datetime | None = None
     marked_by: str | None = None
 
@@ -37,7 +43,7 @@ class Marks(Recorded):
         update = _Marking(self.model)
         vars(update).update(vars(self))
         if self.action is Action.DELETE:
-            self.moment, self.marked_by = self.moment or at, user_id
+            self.moment, self.marked_by = self.call_moment or at, user_id
         by_name = layout.model._meta.fields
         values = (self.moment, self.marked_by)
         update._update = dict(
@@ -63,6 +69,13 @@ class Marks(Recorded):
 
 class SoftDelete(Marks, RecordedDelete):
     """`Model.delete()` of a model with `SoftDeleteMixin`: marks live rows."""
+
+    def _moment(self, database: Any, before_reading: Callable[[], None]) -> datetime:
+        """Return a moment at which nothing near was deleted by another call."""
+        if self.call_moment is not None:
+            return now()
+        before_reading()
+        return free_moment(neighbours([self.model], below=False), database)
 
 
 class Restore(Marks, RecordedUpdate):
@@ -94,6 +107,8 @@ class Restore(Marks, RecordedUpdate):
         """Return a live row that has the unique values of a deleted one."""
         model = self.model
         deleted = model.only_deleted(*fields)
+        if self._cte_list:
+            deleted = deleted.with_cte(*self._cte_list)
         if self._where is not None:
             deleted = deleted.where(self._where)
         wanted = fields[0] if len(fields) == 1 else peewee.Tuple(*fields)
@@ -105,3 +120,22 @@ class Restore(Marks, RecordedUpdate):
     def _is_shown(self, field: Any) -> bool:
         layout = self.model._meta.layout
         return layout.positions[field] not in layout.masked | layout.excluded
+
+
+def free_moment(models: Iterable[Any], database: Any) -> datetime:
+    """Return a moment at which no row of some models was deleted.
+
+    Within a process moments are distinct; another process may have a clock of its own.
+    """
+    engine: Any = engine_of(database)
+    layouts = [model._meta.layout for model in models]
+    sql = " UNION ALL ".join(
+        f"SELECT 1 FROM {layout.table_sql} "
+        f"WHERE {layout.columns[layout.marks[0]]} = {engine.placeholder}"
+        for layout in layouts
+    )
+    while True:
+        moment = now()
+        values = [layout.fields[layout.marks[0]].db_value(moment) for layout in layouts]
+        if quiet(database, f"{sql} LIMIT 1", values).fetchone() is None:
+            return moment

@@ -5,7 +5,7 @@ hangs on it: its rows before and after become changes, and hooks see them.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from cmcore.models.failures import KEPT_KEY, translated
 from cmcore.models.literals import (
     COMPUTED,
     assigned,
+    computed_positions,
     field_of,
     inserted_rows,
 )
@@ -31,10 +32,11 @@ from cmcore.models.live import Show, visible_update, visible_upsert
 from cmcore.models.recorder import Recorder
 from cmcore.models.schema_state import require_schema
 from cmcore.models.stamps import IfChanged, stamped
+from cmcore.models.unbound import Bindable
 from cmcore.models.unit import Unit
 
 
-class Recorded(Renderable):
+class Recorded(Renderable, Bindable):
     """What the three queries share.
 
     Attributes:
@@ -58,6 +60,7 @@ class Recorded(Renderable):
         _limit: Any
         _on_conflict: Any
         _order_by: Any
+        _returning: Any
         _update: Any
         _where: Any
         clone: Any
@@ -80,13 +83,10 @@ class Recorded(Renderable):
             )
             if not recorded and not layout.stamps and not self.marks:
                 return super()._execute(database)  # type: ignore[misc]  # mixin
-            if not recorded and self._instance is None:
+            restores = self.action is Action.RESTORE
+            if not recorded and self._instance is None and not restores:
                 return self._execute_stamped(database, engine, layout)
-            savepoint = (
-                listening.plugged
-                or layout.guard is not None
-                or self.action is Action.RESTORE
-            )
+            savepoint = listening.plugged or layout.guard is not None or restores
             with Unit(database, engine, layout, savepoint=savepoint) as unit:
                 if layout.owned or (layout.audit and listening.audited):
                     table = layout.model._meta.table_name
@@ -104,7 +104,8 @@ class Recorded(Renderable):
                 engine.lock(database, layout)
 
         context = acting_context(database, before_reading)
-        query = self._completed(layout, now(), context.user_id)
+        at = self._moment(database, before_reading)
+        query = self._completed(layout, at, context.user_id)
         result = super(Recorded, query)._execute(database)  # type: ignore[misc]  # mixin
         self._cursor_wrapper = query._cursor_wrapper
         return result
@@ -113,7 +114,7 @@ class Recorded(Renderable):
         self, database: Any, engine: Any, layout: Layout, unit: Unit
     ) -> Any:
         context = acting_context(database, unit.before_reading)
-        at = now()
+        at = self._moment(database, unit.before_reading)
         query = self._prepared(database)._completed(layout, at, context.user_id)
         listening = dispatch.listeners()
         recorder = Recorder(database, layout, context, at, self.action)
@@ -139,9 +140,13 @@ class Recorded(Renderable):
         if layout.guard is not None:
             layout.guard.after(changes)
         dispatch.after(changes)
-        if self._instance is not None:
+        if self._instance is not None and layout.stamps:
             _refresh(self._instance, layout, captured)
         return self._finished(query, database, captured.cursor)
+
+    def _moment(self, database: Any, before_reading: Callable[[], None]) -> datetime:
+        """Return when the statement happens."""
+        return now()
 
     def _prepared(self, database: Any) -> Any:
         """Return a query whose data can be read more than once."""
@@ -236,7 +241,7 @@ class RecordedInsert(Recorded, peewee.ModelInsert):
         if not self._may_replace_deleted(layout):
             return
         for old, new in captured.pairs:
-            if new is None and old is not None and old[layout.marks[0]] is not None:
+            if new is None and old is not None and layout.is_marked(old):
                 raise DuplicateError(
                     table=layout.model._meta.table_name,
                     fields=tuple(layout.names[i] for i in layout.keys),
@@ -278,7 +283,8 @@ class RecordedInsert(Recorded, peewee.ModelInsert):
             rows = inserted_rows(query, layout, computed=COMPUTED)
             recorder.announce_inserts([{**defaults, **row} for row in rows])
             return None
-        return recorder.announce
+        absent = computed_positions(query, layout)
+        return functools.partial(recorder.announce, absent=absent)
 
 
 def _refuse_marks(model: Any, named: Any) -> None:

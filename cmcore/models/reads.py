@@ -9,9 +9,10 @@ from cmcore.engines.internals import internal
 from cmcore.models.failures import translated
 from cmcore.models.live import EVERYTHING, Show, Source, is_from_item, visible_select
 from cmcore.models.schema_state import require_schema
+from cmcore.models.unbound import Bindable
 
 
-class RecordedSelect(peewee.ModelSelect):
+class RecordedSelect(Bindable, peewee.ModelSelect):
     """`Model.select()`; type checkers are told of peewee's class instead.
 
     Attributes:
@@ -72,9 +73,12 @@ class RecordedSelect(peewee.ModelSelect):
 
     def _checked(self, database: Any, read: Callable[[Any], Any]) -> Any:
         meta = self.model._meta
+        layout = getattr(meta, "layout", None)
+        if layout is None:  # many-to-many, to a model of peewee itself
+            return read(database)
         if meta.owned:
             require_schema(database, meta.table_name)
-        with translated(self, database, meta.layout):
+        with translated(self, database, layout):
             return read(database)
 
 
@@ -111,12 +115,21 @@ class _Following(peewee.Load):
 
     _is_backref: bool
     _children: Any
+    _query: Any
 
     def _base(self, rel_model: Any) -> Any:
         query = super()._base(rel_model)  # type: ignore[misc]  # no stub
         if self._is_backref or getattr(query, "_reach", True):
             return query
         return query.with_deleted(rel_model)
+
+    def _windowed(self, *args: Any) -> Any:
+        """Let the rows that were ranked be seen by the query that fetches them."""
+        query: Any = super()._windowed(*args)  # type: ignore[misc]  # no stub
+        reach = getattr(self._query, "_reach", None)
+        if reach:
+            query._reach = {**reach, **query._reach}
+        return query
 
 
 def _following(load: Any) -> Any:
@@ -128,7 +141,10 @@ def _following(load: Any) -> Any:
 
 
 def _with_deleted_parents(model: Any, subqueries: Any) -> Iterator[Any]:
-    """Yield the sub-queries of a prefetch; those of parents see deleted rows."""
+    """Yield the sub-queries of a prefetch; those of parents see deleted rows.
+
+    Which query one belongs to is found as peewee finds it.
+    """
     before = [model]
     for item in subqueries:
         query, *target = item if isinstance(item, tuple) else (item,)
@@ -136,11 +152,12 @@ def _with_deleted_parents(model: Any, subqueries: Any) -> Iterator[Any]:
             query = query.select()
         meta = query.model._meta
         for other in reversed(before):
-            other_model = getattr(other, "model", other)
-            if meta.model_refs.get(other_model):
-                break
-            if meta.model_backrefs.get(other_model):
-                if not getattr(query, "_reach", True):
+            known = other._meta.model
+            is_child = bool(meta.model_refs.get(known))
+            if target and target[0] is not other:
+                continue
+            if is_child or meta.model_backrefs.get(known):
+                if not is_child and not getattr(query, "_reach", True):
                     query = query.with_deleted(query.model)
                 break
         before.append(query.model)

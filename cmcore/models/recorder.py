@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import compress
+from operator import ne
 from types import MappingProxyType
 from typing import Any, NamedTuple, overload
 
@@ -9,22 +11,26 @@ from cmcore.changes import MASK, Action, Change, equal
 from cmcore.context import Context
 from cmcore.engines.capture import Pair, Row
 from cmcore.hooks import dispatch
+from cmcore.keys import now
 from cmcore.layout import Layout
 from cmcore.models.literals import COMPUTED, Known, python_value
 from cmcore.models.unit import transaction_id
+
+_MARKING = {Action.DELETE, Action.RESTORE}
 
 
 class Entry(NamedTuple):
     """A change in the driver's values.
 
     Attributes:
-        positions: What differs, on an update; None where all fields count.
+        positions: What differs, on an update, or is known ahead of a statement; None
+            where all fields count.
     """
 
     action: Action
     old: Row | None
     new: Row | None
-    positions: Sequence[int] | None
+    positions: tuple[int, ...] | None
 
 
 class Changes(Sequence[Change]):
@@ -70,10 +76,26 @@ class Changes(Sequence[Change]):
         chosen = [entry for entry in self.entries if entry.action in actions]
         return Changes(self.layout, self.shared, chosen)
 
+    def without(self, absent: Mapping[Action, frozenset[int]]) -> "Changes":
+        """Return the changes without the fields at some places, by action."""
+        every = self.layout.recorded
+        chosen = [
+            entry._replace(
+                positions=tuple(p for p in entry.positions or every if p not in hidden)
+            )
+            if (hidden := absent.get(entry.action))
+            else entry
+            for entry in self.entries
+        ]
+        return Changes(self.layout, self.shared, chosen)
+
     def _make(self, entry: Entry) -> Change:
         action, old, new, positions = entry
         layout = self.layout
-        key = layout.key(new if old is None else old)
+        is_known = (
+            old is not None or positions is None or {*layout.keys} <= {*positions}
+        )
+        key = layout.key(new if old is None else old) if is_known else None
         return make_change(
             self.shared,
             action,
@@ -103,8 +125,8 @@ class Recorder:
         self._layout = layout
         self._action = action
         self._gone = Action.PURGE if action is Action.PURGE else Action.DELETE
-        is_mark = action in {Action.DELETE, Action.RESTORE}
-        self._marks = [i for i in layout.marks if i not in layout.excluded and is_mark]
+        self._is_mark = bool(layout.marks) and action in _MARKING
+        self._marks = tuple(i for i in layout.marks if i not in layout.excluded)
         self._shared = {
             "model": layout.model,
             "context": context,
@@ -122,7 +144,7 @@ class Recorder:
                     entries.append(Entry(Action.CREATE, None, new, None))
             elif new is None:
                 entries.append(Entry(self._gone, old, None, None))
-            elif self._marks:
+            elif self._is_mark:
                 entries.append(Entry(self._action, old, new, self._marks))
             else:
                 positions = self._differing(old, new)
@@ -130,9 +152,21 @@ class Recorder:
                     entries.append(Entry(Action.UPDATE, old, new, positions))
         return Changes(self._layout, self._shared, entries)
 
-    def announce(self, pairs: Sequence[Pair]) -> None:
-        """Tell the before-hooks what a statement is about to do, row by row."""
-        dispatch.before(self.changes(pairs))
+    def announce(
+        self, pairs: Sequence[Pair], *, absent: Mapping[Action, frozenset[int]] = {}
+    ) -> None:
+        """Tell the before-hooks what a statement is about to do, row by row.
+
+        Args:
+            pairs: The rows before it, and after it as a trial has shown them.
+            absent: Where the values stand that the database computes.
+        """
+        self._tell(self.changes(pairs).without(absent))
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        """Call the before-hooks; what they write is older than this statement."""
+        dispatch.before(changes)
+        self._shared = {**self._shared, "at": now()}
 
     def announce_updates(
         self, rows: Sequence[Pair], assigned: Known, *, is_computed: bool
@@ -149,7 +183,7 @@ class Recorder:
             for old, _ in rows
             if old is not None
         )
-        dispatch.before([change for change in intended if change is not None])
+        self._tell([change for change in intended if change is not None])
 
     def announce_inserts(self, rows: Sequence[Known]) -> None:
         """Tell the before-hooks of rows that are known from the call alone."""
@@ -171,7 +205,7 @@ class Recorder:
             key = values if len(values) > 1 else (values[0] if values else None)
             change = make_change(self._shared, Action.CREATE, key, None, _frozen(new))
             changes.append(change)
-        dispatch.before(changes)
+        self._tell(changes)
 
     def _intended(self, old: Row, assigned: Known, is_computed: bool) -> Change | None:
         layout = self._layout
@@ -182,35 +216,33 @@ class Recorder:
             if i in layout.excluded or i in layout.stamp_positions:
                 continue
             was, will = layout.value(i, old[i]), python_value(field, value)
-            if i in self._marks or not equal(was, will):
+            if self._is_mark or not equal(was, will):
                 before[field.name] = _hidden(layout, i, was)
                 after[field.name] = _hidden(layout, i, will)
-        if not after and not is_computed:
+        if not after and not is_computed and not self._is_mark:
             return None
         key = layout.key(old)
         return make_change(
             self._shared, self._action, key, _frozen(before), _frozen(after)
         )
 
-    def _differing(self, old: Row, new: Row) -> list[int]:
+    def _differing(self, old: Row, new: Row) -> tuple[int, ...]:
         """Return the positions that differ and are recorded; stamps alone are none."""
+        if old == new:
+            return ()
         layout = self._layout
-        positions = [
-            i
-            for i, (was, now) in enumerate(zip(old, new, strict=True))
-            if was is not now and was != now
-        ]
-        if not positions:
-            return positions
-        positions = [
-            i
-            for i in positions
-            if i not in layout.excluded
-            and not equal(layout.value(i, old[i]), layout.value(i, new[i]))
-        ]
-        if all(i in layout.stamp_positions for i in positions):
-            return []
-        return positions
+        positions = tuple(
+            [
+                i
+                for i in compress(range(len(old)), map(ne, old, new))
+                if i not in layout.excluded
+                and (
+                    type(old[i]) is layout.exact[i] is type(new[i])
+                    or not equal(layout.value(i, old[i]), layout.value(i, new[i]))
+                )
+            ]
+        )
+        return () if layout.stamp_positions.issuperset(positions) else positions
 
 
 _frozen = MappingProxyType

@@ -23,6 +23,10 @@ def _mixed(mixin: type, accessor: Any) -> Any:
     return type(accessor.__name__, (mixin, accessor), {})
 
 
+def _hides_deleted(model: Any) -> bool:
+    return getattr(model._meta, "hides_deleted", False)
+
+
 class _Following:
     """Mixed into the accessor of a foreign key."""
 
@@ -37,9 +41,8 @@ class _Following:
         for once among the deleted ones.
         """
         key, known = instance.__data__.get(self.name), instance.__rel__
-        meta = self.rel_model._meta
         lost = known.get(self.name) is None and self.field.lazy_load
-        if key is None or not lost or not getattr(meta, "hides_deleted", False):
+        if key is None or not lost or not _hides_deleted(self.rel_model):
             return super().get_rel_instance(instance)  # type: ignore[misc]  # mixin
         if self.name not in known:
             rows = self.rel_model.with_deleted()
@@ -61,6 +64,16 @@ class _Relating:
     """Mixed into the accessor of a many-to-many field."""
 
     model: Any
+    rel_model: Any
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Return the query, or after a prefetch a list, without deleted rows."""
+        found: Any = super().__get__(instance, owner)  # type: ignore[misc]  # mixin
+        if not isinstance(found, list) or not _hides_deleted(self.rel_model):
+            return found
+        if any("deleted_at" not in row.__data__ for row in found):  # not fetched
+            return list(self.get_query(instance))
+        return [row for row in found if row.deleted_at is None]
 
     def get_query(self, instance: Any) -> Any:
         """Return the related rows; those of a deleted object too."""

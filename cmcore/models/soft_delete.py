@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import peewee
 
-from cmcore.errors import ProtectedRowError, StaleDeletedError, UnsafeCascadeError
+from cmcore.errors import (
+    ConfigurationError,
+    ProtectedRowError,
+    StaleDeletedError,
+    UnsafeCascadeError,
+)
 from cmcore.fields import UTCDateTimeField
-from cmcore.keys import now
 from cmcore.models.base import Model, whole
 from cmcore.models.dependents import (
     Found,
@@ -16,11 +20,13 @@ from cmcore.models.dependents import (
     chunked,
     dependents,
     is_soft_deleted,
+    keys_of,
+    neighbours,
     reached_models,
     with_keys,
 )
 from cmcore.models.live import EVERYTHING, Show
-from cmcore.models.marking import Restore, SoftDelete
+from cmcore.models.marking import Restore, SoftDelete, free_moment
 from cmcore.models.mixins import UserReference
 from cmcore.models.purging import Purge, purge_query, purge_rows
 from cmcore.models.queries import RecordedUpdate
@@ -192,7 +198,8 @@ class SoftDeleteMixin(Model, abstract=True):
         with whole(model, always=True) as unit:
             unit.before_reading()
             root = model.delete().where(self._pk_expr())
-            root.moment = _free_moment(affected)
+            near = neighbours(affected, below=True)
+            root.call_moment = free_moment(near, unit.database)
             if not root.execute():
                 return 0
             found = dependents(model, [self._pk], live)
@@ -200,7 +207,7 @@ class SoftDeleteMixin(Model, abstract=True):
             for child in children_first(found):
                 for part in chunked(found[child]):
                     query: Any = child.delete().where(with_keys(child, part))
-                    query.moment = root.moment
+                    query.call_moment = root.call_moment
                     query.execute()
         self._show(root)
         return 1
@@ -223,11 +230,16 @@ class SoftDeleteMixin(Model, abstract=True):
             root = model.only_deleted().where(self._pk_expr()).get_or_none()
             if root is None:
                 return 0
-            for child, keys in _deleted_with(root).items():
+            back = model.restore().where(self._pk_expr(), _together(root, model))
+            if not back.execute():
+                return 0
+            found = deleted_with(root)
+            found[model].discard(root._pk)
+            for child, keys in found.items():
                 for part in chunked(keys):
                     query: Any = child.restore().where(with_keys(child, part))
-                    query.execute()
-        self._show(query)
+                    query.where(_together(root, child)).execute()
+        self._show(back)
         return 1
 
     def purge_instance(self) -> int:
@@ -239,7 +251,12 @@ class SoftDeleteMixin(Model, abstract=True):
         Raises:
             StillReferencedError: Live rows refer to it.
         """
-        return purge_rows(type(self), [self._pk])
+        model: Any = type(self)
+        if model._meta.primary_key is False:
+            msg = f"{model.__name__} has no primary key: name the row in purge()."
+            raise ConfigurationError(msg)
+        keys = keys_of(model, model.with_deleted().where(self._pk_expr()))
+        return int(bool(keys and purge_rows(model, keys, is_deleted=False)))
 
     def _mark(self, query: Any) -> int:
         """Execute a delete or a restore of this row, and show it on the object."""
@@ -276,24 +293,19 @@ class SoftDeleteMixin(Model, abstract=True):
             raise StaleDeletedError(model, self._pk, row.deleted_at, by)
 
 
-def _free_moment(models: Iterable[Any]) -> datetime:
-    """Return a moment at which nothing was deleted, not by another process either."""
-    while True:
-        moment = now()
-        taken = (m.only_deleted().where(m.deleted_at == moment) for m in models)
-        if not any(query.exists() for query in taken):
-            return moment
+def _together(root: Any, child: Any) -> Any:
+    """Return the condition that a row was deleted by the call that took the root."""
+    by, who = root.__data__["deleted_by"], child._meta.fields["deleted_by"]
+    whose = who.is_null() if by is None else who == by
+    return (child.deleted_at == root.deleted_at) & whose
 
 
-def _deleted_with(root: Any) -> Found:
-    """Return the rows that were deleted by the same call as this one."""
-    at, by = root.deleted_at, root.__data__["deleted_by"]
+def deleted_with(root: Any) -> Found:
+    """Return a deleted row, and those that its deletion took along."""
 
-    def together(link: Any, child: Any) -> Any:
+    def taken(_: Any, child: Any) -> Any:
         if not is_soft_deleted(child):
             return None
-        query = child.only_deleted().where(child.deleted_at == at)
-        who = child._meta.fields["deleted_by"]
-        return query.where(who.is_null() if by is None else who == by)
+        return child.only_deleted().where(_together(root, child))
 
-    return dependents(type(root), [root._pk], together)
+    return dependents(type(root), [root._pk], taken)

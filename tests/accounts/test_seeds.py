@@ -70,7 +70,7 @@ def test_another_key_raises(ada: User, device: Authenticator) -> None:
     with pytest.raises(cmcore.SecretDecryptionError):
         login()
     cmcore.configure(secret_key=None)
-    with pytest.raises(cmcore.SecretKeyMissingError):
+    with pytest.raises(cmcore.SecretDecryptionError):
         login(code=device.code())
     assert not login("wrong")
 

@@ -1,4 +1,4 @@
-"""What tests of applications need."""
+"""Passwords that cost tests next to nothing."""
 
 import contextlib
 from collections.abc import Iterator
