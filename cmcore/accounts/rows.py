@@ -6,7 +6,6 @@ import peewee
 
 from cmcore.accounts import clock
 from cmcore.engines.binding import engine_of
-from cmcore.engines.execution import hidden_parameters
 from cmcore.models import User
 from cmcore.models.actors import SYSTEM
 
@@ -61,8 +60,7 @@ def compare_and_set(model: Any, values: dict[Any, Any], *conditions: Any) -> int
 
     One UPDATE past the door: what it changes is told by events of the trail.
     """
-    with hidden_parameters():
-        count: int = peewee.ModelUpdate(model, values).where(*conditions).execute()
+    count: int = peewee.ModelUpdate(model, values).where(*conditions).execute()
     return count
 
 
@@ -71,8 +69,7 @@ def compare_and_return(
 ) -> tuple[Any, ...] | None:
     """Change a row that still is as it was, and return fields of it as they are now."""
     query: Any = peewee.ModelUpdate(model, values).where(*conditions)
-    with hidden_parameters():
-        found = list(query.returning(*fields).tuples().execute())
+    found = list(query.returning(*fields).tuples().execute())
     return found[0] if found else None
 
 

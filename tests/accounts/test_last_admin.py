@@ -1,5 +1,6 @@
 """The last active admin can be neither disabled, demoted nor deleted."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import cmcore
 from cmcore import accounts
 from cmcore.models import AuditLog, User, UserRole
 from tests.accounts.conftest import PASSWORD
+from tests.conftest import MakeUrl, connected
 
 
 def admin(name: str) -> User:
@@ -101,3 +103,47 @@ def test_a_handover_in_one_statement_is_taken(database: peewee.Database) -> None
     role = peewee.Case(None, [(User.id == new.id, "admin")], "client")
     User.update(role=role).where(User.id.in_([old.id, new.id])).execute()
     assert User.get(User.role == "admin").id == new.id
+
+
+def demote(database: Any, user: User, begun: threading.Event | None = None) -> None:
+    """Demote somebody on a connection of its own; linger a moment before COMMIT."""
+    with database.connection_context(), database.atomic():
+        User.update(role="client").where(User.id == user.id).execute()
+        if begun is not None:
+            begun.set()
+            threading.Event().wait(0.5)
+
+
+def test_two_transactions_do_not_remove_both(database: peewee.Database) -> None:
+    """The second one waits for the first, sees what it did, and is refused."""
+    first, second = map(admin, ("first", "second"))
+    begun = threading.Event()
+    other = threading.Thread(target=demote, args=(database, first, begun))
+    other.start()
+    assert begun.wait(30)
+    with pytest.raises(cmcore.LastAdminError):
+        User.update(role="client").where(User.id == second.id).execute()
+    other.join()
+    assert [user.id for user in User.select().where(User.role == "admin")] == [
+        second.id
+    ]
+
+
+@pytest.mark.postgresql
+def test_a_transaction_that_cannot_see_the_other_fails(make_url: MakeUrl) -> None:
+    """Under REPEATABLE READ it would count an admin who is one no more."""
+    with connected(make_url("postgresql", migrated=True)) as database:
+        first, second = map(admin, ("first", "second"))
+
+        def overtaken() -> None:
+            with database.atomic():
+                database.execute_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                assert User.select().where(User.role == "admin").count() == 2
+                other = threading.Thread(target=demote, args=(database, first))
+                other.start()
+                other.join()
+                User.update(role="client").where(User.id == second.id).execute()
+
+        with pytest.raises(peewee.OperationalError, match="40001"):
+            overtaken()
+        assert User.select().where(User.role == "admin").count() == 1
