@@ -132,6 +132,8 @@ def parts_on_columns(
 ) -> list[str]:
     """Return what goes with columns when they are dropped, as `index mine`.
 
+    Their own defaults and NOT NULL are parts of them, and not told.
+
     Args:
         db: The database.
         table: The table of the columns.
@@ -146,7 +148,8 @@ def parts_on_columns(
         " ON d.classid = 'pg_constraint'::regclass AND c.oid = d.objid"
         " WHERE d.refclassid = 'pg_class'::regclass AND d.deptype = 'a'"
         f" AND d.refobjid = {_TABLE} AND a.attname = ANY(?::text[])"
-        " AND (c.oid IS NULL OR c.conname <> ALL(?::text[])) ORDER BY 1",
+        " AND d.classid <> 'pg_attrdef'::regclass AND (c.oid IS NULL"
+        " OR (c.contype <> 'n' AND c.conname <> ALL(?::text[]))) ORDER BY 1",
         (table, list(names), list(without)),
     )
     return [text for (text,) in found]
