@@ -136,7 +136,7 @@ def test_the_stock_command_line_has_nothing_left_to_do(make_url: MakeUrl) -> Non
             check=True,
         )
         said[name] = done.stdout + done.stderr
-    assert said["migrate"].split()[:6] == SCRIPTS
+    assert said["migrate"].split()[: len(SCRIPTS)] == SCRIPTS
     assert re.search(r"Pending[^\n]*0", said["list"]), said["list"]
     assert said["run"].splitlines()[1:] == ["OK"]
 
