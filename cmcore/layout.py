@@ -124,7 +124,7 @@ class Layout:
 
     def qualified_columns(self, qualifier: str) -> str:
         """Return all columns, comma-separated, behind the given qualifier."""
-        return ", ".join(f"{qualifier}.{column}" for column in self.columns)
+        return f"{qualifier}." + f", {qualifier}.".join(self.columns)
 
     def key_values(self, row: Any) -> tuple[Any, ...]:
         """Return the raw values of the primary key of a captured row."""
