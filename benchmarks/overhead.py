@@ -10,17 +10,15 @@ trail is as migrated; SQLite runs on a file in WAL mode with synchronous=NORMAL.
 
 import argparse
 import functools
-import gc
 import itertools
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import peewee
+from comparison import median_ratio, migrated_database
 from rich.console import Console
 from rich.table import Table
 
@@ -103,20 +101,7 @@ class Bench:
         work: Callable[[Any, Any], None],
     ) -> float:
         """Return the median ratio of audited to plain."""
-        ratios = []
-        for repeat in range(self.repeats + 1):
-            order = [self.models.plain, self.models.audited]
-            taken = {}
-            for model in order[:: 1 if repeat % 2 else -1]:
-                prepared = prepare(model)
-                gc.collect()
-                start = time.perf_counter()
-                work(model, prepared)
-                taken[model] = time.perf_counter() - start
-            if repeat:  # the first one warms up
-                plain, audited = (taken[model] for model in order)
-                ratios.append(audited / plain)
-        return statistics.median(ratios)
+        return median_ratio(self.models[1:], prepare, work, self.repeats)
 
 
 def single(bench: Bench, *, own_transaction: bool) -> Iterator[tuple[str, float]]:
@@ -227,10 +212,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--without-history", action="store_true")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        url = arguments.database or f"sqlite:///{Path(folder) / 'overhead.db'}"
-        database = cmcore.connect(url)
-        cmcore.migrate(database)
+    with migrated_database(arguments.database) as database:
         bench = Bench(database, make_models(database), arguments.repeats)
         table = Table(title="Audited cmcore to plain peewee, ratio of times")
         table.add_column("what")
@@ -249,7 +231,6 @@ def main() -> None:
                 f"last 20 changes of one object in a trail of {TRAIL_ENTRIES:,}: "
                 f"{history(bench):.2f} ms"
             )
-        database.close()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cmcore import fields, values
+    from cmcore import fields, testing, values
     from cmcore.audit import AuditAction, record
     from cmcore.changes import Action, Change
     from cmcore.context import (
@@ -35,10 +35,13 @@ if TYPE_CHECKING:
         PendingMigrationsError,
         PluginError,
         ProtectedRowError,
+        RestoreConflictError,
+        StaleDeletedError,
         StillReferencedError,
         TooLongError,
         UnboundModelError,
         UnreachableDatabaseError,
+        UnsafeCascadeError,
         Veto,
     )
     from cmcore.hooks import hookimpl
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
         CustomerStatus,
         CustomerType,
         Model,
+        SoftDeleteMixin,
         TimestampMixin,
         User,
         UserRole,
@@ -97,10 +101,13 @@ _HOMES = {
         "PendingMigrationsError",
         "PluginError",
         "ProtectedRowError",
+        "RestoreConflictError",
+        "StaleDeletedError",
         "StillReferencedError",
         "TooLongError",
         "UnboundModelError",
         "UnreachableDatabaseError",
+        "UnsafeCascadeError",
         "Veto",
     ),
     "cmcore.hooks": ("hookimpl",),
@@ -113,6 +120,7 @@ _HOMES = {
         "CustomerStatus",
         "CustomerType",
         "Model",
+        "SoftDeleteMixin",
         "TimestampMixin",
         "User",
         "UserRole",
@@ -125,7 +133,7 @@ _HOMES = {
     "cmcore.schema.history": ("migrations_path",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_SUBMODULES = frozenset({"errors", "fields", "models", "values"})
+_SUBMODULES = frozenset({"errors", "fields", "models", "testing", "values"})
 
 __all__ = [
     "Action",
@@ -154,11 +162,15 @@ __all__ = [
     "PendingMigrationsError",
     "PluginError",
     "ProtectedRowError",
+    "RestoreConflictError",
+    "SoftDeleteMixin",
+    "StaleDeletedError",
     "StillReferencedError",
     "TimestampMixin",
     "TooLongError",
     "UnboundModelError",
     "UnreachableDatabaseError",
+    "UnsafeCascadeError",
     "User",
     "UserRole",
     "Veto",
@@ -177,6 +189,7 @@ __all__ = [
     "rollback",
     "set_user",
     "table_comment",
+    "testing",
     "values",
 ]
 

@@ -10,14 +10,20 @@ from typing import Any
 
 import peewee
 
-from cmcore.changes import Change
+from cmcore.changes import Action, Change
 from cmcore.context import Context, storable
 from cmcore.encodings import encode_any
 from cmcore.engines.binding import engine_of
 from cmcore.entries import COLUMNS, audit_columns
-from cmcore.errors import InvalidValueError, MissingReferenceError, TooLongError
+from cmcore.errors import (
+    InvalidValueError,
+    MissingReferenceError,
+    TooLongError,
+    UnboundModelError,
+)
 from cmcore.hooks import hookimpl
 from cmcore.keys import new_key, now
+from cmcore.layout import Layout
 from cmcore.models.actors import acting_context
 from cmcore.models.audit_log import AuditLog
 from cmcore.models.recorder import Changes
@@ -57,13 +63,18 @@ def _write(changes: Sequence[Change]) -> None:
     if not isinstance(changes, Changes):  # hooks get nothing else
         return
     layout, shared = changes.layout, changes.shared
-    if not layout.audit:
+    if not layout.audit or _is_entry(layout, changes):
         return
     context: Context = shared["context"]
     table = layout.model._meta.table_name
     known = _shared_columns(context, shared["at"], shared["transaction_id"], table)
     columns = audit_columns(changes, context.user_email or context.user_id or "")
     _insert(shared["database"], known, columns)
+
+
+def _is_entry(layout: Layout, changes: Changes) -> bool:
+    """Tell whether entries were written; that they are deleted is recorded."""
+    return layout.model is AuditLog and changes.entries[0].action is Action.CREATE
 
 
 def _shared_columns(
@@ -176,6 +187,8 @@ def record(  # noqa: PLR0913 - the columns of an entry
     database: Any = AuditLog._meta.database
     if isinstance(database, peewee.Proxy):
         database = database.obj or database
+    if database is None:
+        raise UnboundModelError(AuditLog.__name__)
     database.connection()
     layout = AuditLog._meta.layout
     engine: Any = engine_of(database)

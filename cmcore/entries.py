@@ -84,7 +84,8 @@ class EntryWriter:
         after = [] if new is None else [entry[2] for entry in entries]
         count = len(entries)
         name, word = _WORDS[action]
-        what, told = f"{who} {word} {self._table}", self._told(positions)
+        what = f"{who} {word} {self._table}"
+        told = self._told(positions) if action is Action.UPDATE else ""
         keys = [self.key_text(row) for row in before or after]
         columns["id"] += [new_key() for _ in entries]
         columns["action"] += repeat(name, count)
@@ -95,10 +96,8 @@ class EntryWriter:
         columns["old_values"] += shape.texts(before) if before else repeat(None, count)
         columns["new_values"] += shape.texts(after) if after else repeat(None, count)
 
-    def _told(self, positions: Sequence[int] | None) -> str:
+    def _told(self, positions: Sequence[int]) -> str:
         """Return the names of the fields that an update changed, in brackets."""
-        if positions is None:
-            return ""
         stamps, names = self._layout.stamp_positions, self._layout.names
         return f" ({', '.join([names[i] for i in positions if i not in stamps])})"
 

@@ -18,7 +18,9 @@ class ConfigurationError(CmcoreError):
     """Something is set up wrongly; the text says what and how to set it right."""
 
 
-class UnboundModelError(ConfigurationError, peewee.InterfaceError):
+class UnboundModelError(
+    ConfigurationError, peewee.InterfaceError, peewee.ImproperlyConfigured
+):
     """A model is used before it has a database."""
 
     def __init__(self, model: str = "This model") -> None:
@@ -158,7 +160,8 @@ class DuplicateError(ConstraintError):
     Attributes:
         fields: The names of the columns whose values must be unique together.
         key: The primary key of the row that holds the value, where it can be read
-            without a further savepoint; else None.
+            without a further savepoint; else None. Nobody looks on behalf of a model
+            with `audit = False` and no plugin, which sends what peewee sends.
     """
 
     problem = "is taken already"
@@ -217,19 +220,96 @@ class AppendOnlyError(CmcoreError):
 
 
 class ProtectedRowError(CmcoreError):
-    """A row that cmcore itself needs was to be deleted, renamed, or replaced."""
+    """The user `system` was to go, or `deleted_at` or `deleted_by` to be written."""
 
-    def __init__(self, table: str = "", key: Any = None) -> None:
-        """Take the table and the row's primary key."""
+    def __init__(
+        self, table: str = "", key: Any = None, *, column: str | None = None
+    ) -> None:
+        """Take the table, and the row's primary key or the column."""
         super().__init__(table, key)
         self.table = table
         self.key = key
+        self.column = column
 
     def __str__(self) -> str:
-        """Say why the row is protected."""
+        """Say why it is protected."""
+        if self.column is not None:
+            return (
+                f"{self.table}.{self.column}: only delete() and restore() write it. "
+                "Call one of them, and leave the column out of this write."
+            )
         return (
             f"{self.table}: the row {self.key!r} is who acted when nobody is named. "
             "It cannot be deleted, and its id cannot change. Leave it out of the query."
+        )
+
+
+class StaleDeletedError(CmcoreError):
+    """An object was to be saved whose row has been deleted meanwhile.
+
+    Attributes:
+        model: The model class.
+        key: The primary key.
+        deleted_at: When it was deleted, as an aware UTC datetime.
+        deleted_by: The id of the user who did it.
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        key: Any = None,
+        deleted_at: Any = None,
+        deleted_by: Any = None,
+    ) -> None:
+        """Take what the row says."""
+        super().__init__(model, key, deleted_at, deleted_by)
+        self.model = model
+        self.key = key
+        self.deleted_at = deleted_at
+        self.deleted_by = deleted_by
+
+    def __str__(self) -> str:
+        """Say who deleted it and when, and what can be done."""
+        name = getattr(self.model, "__name__", "The object")
+        return (
+            f"{name} {self.key!r} was deleted at {self.deleted_at} by "
+            f"{self.deleted_by}; nothing was saved. Bring it back with "
+            "restore_instance() and save it then, or forget the object."
+        )
+
+
+class RestoreConflictError(DuplicateError):
+    """A deleted row cannot come back: a live one has a unique value of it.
+
+    Attributes:
+        fields: The names of the fields whose values must be unique together.
+        key: The primary key of the row that has the value; None where two of the
+            restored rows have the same one.
+    """
+
+    problem = "cannot be restored, since a live row has it"
+    cure = "Change or delete that row first; nothing was restored."
+
+
+class UnsafeCascadeError(CmcoreError):
+    """A recursive soft delete would have to remove rows that cannot be restored.
+
+    Attributes:
+        models: The dependent models that have no `SoftDeleteMixin`.
+    """
+
+    def __init__(self, models: tuple[Any, ...] = ()) -> None:
+        """Take the models."""
+        super().__init__(models)
+        self.models = models
+
+    def __str__(self) -> str:
+        """Name the models, and what can be done."""
+        names = ", ".join(model.__name__ for model in self.models)
+        return (
+            f"Rows of {names} would be removed for good, since the model has no "
+            "SoftDeleteMixin; nothing was changed. Add the mixin, make the foreign key "
+            "nullable, or delete those rows first."
         )
 
 

@@ -28,6 +28,7 @@ class Layout:
         keys: Positions of the primary key's columns, empty without a key.
         exact: For each column the type of raw values which are the Python values
             themselves; None where there is none.
+        marks: Positions of what says that a row is deleted; empty if nothing does.
         cache: For what higher layers compute once from a layout.
         guard: Refuses statements on rows that cmcore itself needs, or None.
         owned: Whether the table is one of the schema that cmcore migrates.
@@ -52,6 +53,7 @@ class Layout:
         "hides",
         "is_virtual",
         "keys",
+        "marks",
         "masked",
         "model",
         "names",
@@ -82,6 +84,9 @@ class Layout:
         self.converters = tuple(_converter(field) for field in self.fields)
         self.exact = tuple(_EXACT.get(type(_source(f))) for f in self.fields)
         self.keys = tuple(self.positions[key] for key in meta.get_primary_keys())
+        self.marks: tuple[int, ...] = ()
+        if meta.is_soft_deleted:
+            self.marks = tuple(map(self.names.index, ("deleted_at", "deleted_by")))
         schema = f"{quoted(meta.schema)}." if meta.schema else ""
         self.table_sql = schema + quoted(meta.table_name)
         self.qualifier = quoted(meta.table_name)
@@ -126,6 +131,10 @@ class Layout:
         """Return all columns, comma-separated, behind the given qualifier."""
         return f"{qualifier}." + f", {qualifier}.".join(self.columns)
 
+    def is_marked(self, row: Any) -> bool:
+        """Tell whether a captured row is marked as deleted."""
+        return bool(self.marks) and row[self.marks[0]] is not None
+
     def key_values(self, row: Any) -> tuple[Any, ...]:
         """Return the raw values of the primary key of a captured row."""
         return tuple([row[i] for i in self.keys])
@@ -149,6 +158,8 @@ def _converter(field: Any) -> Callable[[Any], Any] | None:
     if type(source) in {peewee.Field, peewee.BareField}:
         return None
     convert: Callable[[Any], Any] = source.python_value
+    if isinstance(source, peewee.BlobField):
+        return lambda raw: convert(bytes(raw) if isinstance(raw, memoryview) else raw)
     return convert
 
 

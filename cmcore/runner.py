@@ -26,7 +26,7 @@ from cmcore.schema import history
 from cmcore.schema.guard import begin_locked
 from cmcore.schema.online import in_turn, prepare
 
-__all__ = ["migrate", "pending", "rollback"]
+__all__ = ["migrate", "migrate_each", "pending", "rollback", "rollback_each"]
 
 
 def migrate(
@@ -58,6 +58,17 @@ def migrate(
             refuses, or a transaction that is open.
         DatabaseLockedError: Somebody else is writing, and did not finish in time.
     """
+    return list(migrate_each(db, target, trail_only=trail_only, online=online))
+
+
+def migrate_each(
+    db: peewee.Database | peewee.Proxy,
+    target: str | None = None,
+    *,
+    trail_only: bool = False,
+    online: bool = False,
+) -> Iterator[str]:
+    """Do as `migrate`, and yield the name of each script once it has run."""
     db = _unwrapped(db)
     with _connected(db):
         _refuse_other_kind(db, trail_only=trail_only)
@@ -65,12 +76,10 @@ def migrate(
         wanted = packaged[: _position(packaged, target) + 1]
         forget_schema(db)
         router = _Router(db, trail_only=trail_only)
-        done: list[str] = []
+        run = router.run_prepared if online else router.run_next
         while todo := [n for n in wanted if n not in router.applied]:
-            run = router.run_prepared if online else router.run_next
             if run(todo[0]):
-                done.append(todo[0])
-        return done
+                yield todo[0]
 
 
 def rollback(db: peewee.Database | peewee.Proxy, count: int = 1) -> list[str]:
@@ -88,6 +97,11 @@ def rollback(db: peewee.Database | peewee.Proxy, count: int = 1) -> list[str]:
             is open. Those rolled back before it stay so.
         DataLossRefusedError: Rows would be lost.
     """
+    return list(rollback_each(db, count))
+
+
+def rollback_each(db: peewee.Database | peewee.Proxy, count: int = 1) -> Iterator[str]:
+    """Do as `rollback`, and yield the name of each script once it is rolled back."""
     db = _unwrapped(db)
     with _connected(db):
         trail_only = bool(history.applied(db, history.TRAIL_HISTORY))
@@ -105,7 +119,7 @@ def rollback(db: peewee.Database | peewee.Proxy, count: int = 1) -> list[str]:
         forget_schema(db)
         for name in names:
             router.run_one(name, Migrator(db), fake=False, downgrade=True)
-        return names
+            yield name
 
 
 def pending(db: peewee.Database | peewee.Proxy) -> list[str]:
@@ -162,7 +176,12 @@ class _Router(Router):
             if name in self.applied:
                 return False
             trail_only = self._log == history.TRAIL_HISTORY
-            prepare(self._db, history.load(name, trail_only=trail_only))
+            try:
+                prepare(self._db, history.load(name, trail_only=trail_only))
+            except (MigrationError, peewee.DatabaseError):
+                if name not in self.applied:
+                    raise
+                return False
             return self.run_next(name)
 
 

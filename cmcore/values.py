@@ -93,6 +93,11 @@ def key_text(key: Any) -> str | None:
     return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def unwrapped(stored: Any) -> Any:
+    """Take a value out of a driver's wrapper (`Binary`, `Json`, `Jsonb`)."""
+    return getattr(stored, "adapted", getattr(stored, "obj", stored))
+
+
 class _Kind(NamedTuple):
     """How the values of a field class are written and read."""
 
@@ -220,7 +225,7 @@ def _stored_kind(field: Any, kind: _Kind) -> _Kind:
             return {"$value": encode_any(value)}
         if isinstance(stored, peewee.Node):
             return {"$value": encode_any(value)}
-        return write(_unwrapped(stored))
+        return write(unwrapped(stored))
 
     def decode_stored(encoded: Any) -> Any:
         if type(encoded) is dict and len(encoded) == 1 and "$value" in encoded:
@@ -228,11 +233,6 @@ def _stored_kind(field: Any, kind: _Kind) -> _Kind:
         return field.python_value(kind.decode(encoded))
 
     return _Kind(encode_stored, decode_stored)
-
-
-def _unwrapped(stored: Any) -> Any:
-    """Take a value out of a driver's wrapper (`Binary`, `Json`, `Jsonb`)."""
-    return getattr(stored, "adapted", getattr(stored, "obj", stored))
 
 
 _compact: Callable[[Any], str] = json.JSONEncoder(

@@ -353,10 +353,8 @@ FORBIDDEN: dict[str, Callable[[AuditLog], Any]] = {
     "update nothing": lambda e: AuditLog.update(action="x").where(False).execute(),
     "set_by_id": lambda e: AuditLog.set_by_id(e.id, {"action": "x"}),
     "bulk_update": lambda e: AuditLog.bulk_update([e], ["action"]),
-    "delete": lambda e: AuditLog.delete().execute(),
-    "delete_by_id": lambda e: AuditLog.delete_by_id(e.id),
-    "delete_instance": lambda e: e.delete_instance(recursive=True),
-    "item": lambda e: AuditLog.__delitem__(e.id),
+    "purge": lambda e: AuditLog.purge(include_live=True).execute(),
+    "purge_instance": lambda e: e.purge_instance(),
     "upsert": lambda e: (
         AuditLog.insert(e.__data__)
         .on_conflict(conflict_target=[AuditLog.id], update={"action": "x"})

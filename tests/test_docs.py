@@ -1,6 +1,7 @@
 """The README and the documents are true: programs run, lists agree with the code."""
 
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -51,6 +52,31 @@ def test_programs_print_what_is_shown(page: Path, tmp_path: Path) -> None:
     programs = blocks(page, "python")
     if programs:
         assert run("\n".join(programs), tmp_path) == "".join(blocks(page, "text"))
+
+
+@pages
+def test_commands_print_what_is_shown(page: Path, tmp_path: Path) -> None:
+    """The console blocks of a page, run in their order in one shell, print the rest.
+
+    A command begins with `$ ` and goes on with `> `.
+    """
+    lines = "".join(blocks(page, "console")).splitlines()
+    if not lines:
+        return
+    commands = [line[2:] for line in lines if line[:2] in {"$ ", "> ", ">"}]
+    bin_folder = str(Path(sys.executable).parent)
+    done = subprocess.run(
+        ["/bin/sh", "-euc", "\n".join(commands)],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": os.pathsep.join([bin_folder, os.environ["PATH"]])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    shown = [line for line in lines if line[:2] not in {"$ ", "> ", ">"}]
+    assert done.stdout.splitlines() == shown
+    assert done.returncode == 0
 
 
 @pages

@@ -41,7 +41,11 @@ def import_customers(path: Path, url: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("example", "page"),
-    [("own_models.py", "models.md"), ("read_trail.py", "reading.md")],
+    [
+        ("own_models.py", "models.md"),
+        ("read_trail.py", "reading.md"),
+        ("undelete.py", "soft_delete.md"),
+    ],
 )
 def test_examples_print_what_their_page_shows(example: str, page: str) -> None:
     """The output of an example is the text block that follows it on its page."""

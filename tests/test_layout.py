@@ -39,6 +39,8 @@ LAYERS = {
     "trail_migrations": 4,
     "runner": 4,
     "checkup": 5,
+    "retention": 5,
+    "testing": 5,
     "trail": 5,
     "cli": 6,
     "__main__": 6,

@@ -240,6 +240,27 @@ def test_a_table_that_a_trigger_elsewhere_needs_is_not_dropped(sqlite: Any) -> N
     assert "audit_logs" in stock.tables(sqlite)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE VIEW mine AS SELECT id, deleted_at FROM customers",
+        "CREATE INDEX mine ON customers (deleted_at, name)",
+        "CREATE INDEX mine ON customers (name) WHERE deleted_by IS NULL",
+    ],
+    ids=["view", "index", "condition"],
+)
+def test_a_column_that_is_needed_is_not_dropped(db: Any, statement: str) -> None:
+    """005 goes back only when nothing of an application's would go or break with it."""
+    migrate(db, 5)
+    db.execute_sql(statement)
+    before = dump(db)
+    with pytest.raises(MigrationError, match=r"005_.*mine"):
+        rollback(db)
+    assert dump(db) == before
+    db.execute_sql(f"DROP {statement.split()[1]} mine")
+    rollback(db)
+
+
 def test_a_foreign_key_to_an_address_keeps_it_unique(db: Any) -> None:
     """005 would take its target away, so it refuses and names the foreign key."""
     migrate(db, 4)

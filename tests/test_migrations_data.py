@@ -344,6 +344,39 @@ def test_parked_rows_that_lost_what_they_need_are_refused(db: Any) -> None:
     assert len(fetch(db, f"SELECT * FROM {PARKED}")) == 2
 
 
+@pytest.mark.usefixtures("data_loss")
+def test_parked_rows_whose_place_is_taken_are_refused(db: Any) -> None:
+    """A row that came meanwhile keeps its key; the error quotes no other column."""
+    fill_with_deleted_rows(db)
+    rollback(db)
+    parked = fetch(db, f"SELECT row_id FROM {PARKED} WHERE table_name = 'users'")
+    stock.insert_user(db, parked[0][0])
+    with pytest.raises(MigrationError, match=r"005_add.*nothing was changed") as caught:
+        migrate(db, 5)
+    assert isinstance(caught.value.__cause__, peewee.IntegrityError)
+    assert (
+        fetch(db, f"SELECT row_id FROM {PARKED} WHERE table_name = 'users'") == parked
+    )
+
+
+@pytest.mark.postgresql
+@pytest.mark.usefixtures("data_loss")
+def test_a_failure_does_not_quote_a_row(make_url: MakeUrl) -> None:
+    """PostgreSQL says all of a row that it refuses, a password hash and all."""
+    with stock.opened(make_url, "postgresql") as db:
+        migrate(db, 5)
+        stock.insert_user(db, "u1", password_hash="$argon2id$secret")
+        delete_softly(db, "users", "u1", by="system")
+        rollback(db)
+        db.execute_sql("ALTER TABLE users ADD CONSTRAINT mine CHECK (id = 'system')")
+        with pytest.raises(
+            MigrationError, match='violates check constraint "mine"'
+        ) as e:
+            migrate(db, 5)
+        assert "argon2" in str(e.value.__cause__)
+        assert "argon2" not in str(e.value)
+
+
 def test_parked_rows_count_as_rows(db: Any, data_loss: pytest.MonkeyPatch) -> None:
     """Dropping a table whose rows are parked needs consent, and takes them along."""
     migrate(db, 5)

@@ -31,7 +31,6 @@ from cmcore.fields import (
     UTCDateTimeField,
 )
 from cmcore.models import AuditLog, Customer, User
-from cmcore.models.mixins import SoftDeleteMixin
 
 
 class State(enum.Enum):
@@ -52,7 +51,7 @@ class Product(cmcore.TimestampMixin, Base):
         table_name = "shop_products"
 
 
-class Order(cmcore.AuditMixin, SoftDeleteMixin, Base):
+class Order(cmcore.AuditMixin, cmcore.SoftDeleteMixin, Base):
     customer = ForeignKeyField(
         Customer, on_delete="CASCADE", constraint_name="fk_order_customer"
     )
@@ -244,11 +243,27 @@ def test_a_script_waits_for_the_tables_that_it_needs(
             done: list[str] = Router(db, migrate_dir=scripts, migrate_table="h").run()
             return done
 
-        with pytest.raises(RuntimeError, match="Create customers, users first; `cmco"):
+        with pytest.raises(RuntimeError, match="Create customers first; `cmcore mig"):
             run()
         assert stock.tables(db) == {"h"}
         migrate(db)
         assert run() == ["001_create_shop"]
+
+
+@pytest.mark.postgresql
+def test_tables_may_stand_in_a_schema_of_their_own(
+    folder: Path, make_url: MakeUrl
+) -> None:
+    """What is needed is looked for where unqualified names lead."""
+    write()
+    url = make_url("postgresql")
+    with stock.opened(lambda *_args, **_options: url, "postgresql") as db:
+        migrate(db)
+        db.execute_sql("CREATE SCHEMA app")
+        db.execute_sql("SET search_path = app, public")
+        router = Router(db, migrate_dir=folder / "migrations", migrate_table="h")
+        assert router.run() == ["001_create_shop"]
+        assert set(db.get_tables(schema="app")) == {*TABLES, THROUGH, "h"}
 
 
 @pytest.mark.usefixtures("folder")
@@ -311,6 +326,6 @@ def test_models_keep_their_database() -> None:
     """Writing a script leaves the models bound as they were."""
     write()
     shop: Any = sys.modules["shop_models"]
-    assert type(shop.Order._meta.database).__name__ == "UnboundDatabase"
+    assert shop.Order._meta.database is None
     assert shop.Note._meta.database is None
     assert isinstance(shop.Order.select(), peewee.Query)

@@ -85,14 +85,14 @@ def test_tables_made_from_the_models_count_as_migrated(made: Any) -> None:
     assert inspect(made) == ("full", ())
 
 
-def test_auto_finds_no_changes(tmp_path: Path, make_url: MakeUrl) -> None:
+def test_auto_finds_no_changes(engine: str, tmp_path: Path, make_url: MakeUrl) -> None:
     """`pw_migrate create --auto --auto-source cmcore.models` writes no file."""
     folder = tmp_path / "migrations"
     shutil.copytree(
         migrations_path(), folder, ignore=shutil.ignore_patterns("__pycache__")
     )
     before = sorted(folder.iterdir())
-    url = make_url("sqlite")
+    url = make_url(engine)
     for command in (["migrate"], ["create", "x", "--auto"]):
         source = ["--auto-source", "cmcore.models"] if len(command) > 1 else []
         options = ["--directory", str(folder), "--database", url]

@@ -117,7 +117,7 @@ UNBOUND: dict[str, Callable[[], Any]] = {
     "insert_many": lambda: Unknown.insert_many([{"n": 1}]).execute(),
     "bulk_create": lambda: Unknown.bulk_create([Unknown(n=1)]),
     "delete_instance": lambda: Unknown(id=1).delete_instance(recursive=True),
-    "atomic": lambda: Unknown._meta.database.atomic().__enter__(),
+    "record": lambda: cmcore.record("a", resource_type="t", description="d"),
     "history": lambda: Unknown(id=1).history().first(),
 }
 
@@ -127,6 +127,47 @@ def test_an_unbound_model_says_how_to_bind(unbound: None, name: str) -> None:
     """Whatever is done with a model without a database raises `UnboundModelError`."""
     with pytest.raises(cmcore.UnboundModelError, match=r"cmcore\.connect"):
         UNBOUND[name]()
+
+
+def test_an_unbound_model_is_as_peewee_has_it(unbound: None) -> None:
+    """It has no database, renders its queries, and can be caught as peewee's error."""
+    query = Unknown.select().where(Unknown.n == 1)
+    assert Unknown._meta.database is None
+    assert (
+        query.sql()
+        == peewee.ModelSelect(Unknown, (Unknown.id, Unknown.n))
+        .where(Unknown.n == 1)
+        .sql()
+    )
+    with pytest.raises(peewee.InterfaceError):
+        query.execute()
+    with pytest.raises(peewee.ImproperlyConfigured):
+        Unknown.create_table()
+
+
+def test_classes_that_a_parent_names_are_inherited() -> None:
+    """`schema_manager_class` and `model_metadata_class` are kept behind our own."""
+
+    class Manager(peewee.SchemaManager):
+        pass
+
+    class Details(peewee.Metadata):
+        pass
+
+    class Foreign(peewee.Model):
+        class Meta:
+            schema_manager_class = Manager
+            model_metadata_class = Details
+
+    class Own(cmcore.Model):
+        pass
+
+    class Both(Own, Foreign):
+        pass
+
+    assert type(vars(Both)["_schema"]) is Manager
+    assert isinstance(Both._meta, Details)
+    assert Both._meta.audit is True
 
 
 PROTECTED: dict[str, Callable[[], Any]] = {

@@ -12,6 +12,7 @@ from cmcore.cli.doctor import doctor
 from cmcore.cli.new_migration import new_migration
 from cmcore.cli.plugins import plugins
 from cmcore.cli.program import Program
+from cmcore.cli.retention import purge, restore
 from cmcore.cli.schema import migrate, migrations, rollback, status
 
 __all__ = ["cli", "main", "with_database"]
@@ -37,6 +38,8 @@ for command in (
     new_migration,
     plugins,
     audit,
+    restore,
+    purge,
     doctor,
 ):
     cli.add_command(command)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 import peewee
 
-from cmcore.cli.connection import with_database
+from cmcore.cli.connection import database_option, with_database
 from cmcore.cli.output import note, show_json, show_table
 from cmcore.cli.program import Failure
 from cmcore.models.audit_log import AuditLog
@@ -53,6 +53,7 @@ zone_option = click.option(
 
 
 @click.group()
+@database_option()
 def audit() -> None:
     """Read the audit trail."""
 

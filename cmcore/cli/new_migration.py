@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from cmcore.cli.connection import database_option
 from cmcore.cli.output import note
 from cmcore.schema.new_script import write_script
 
@@ -24,6 +25,7 @@ from cmcore.schema.new_script import write_script
     show_default=True,
     help="The folder of the application's scripts.",
 )
+@database_option()
 def new_migration(name: str, module: str, directory: Path) -> None:
     """Write a script that creates the tables of MODULE's models, and print its path.
 

@@ -2,6 +2,7 @@
 
 import click
 
+from cmcore.cli.connection import database_option
 from cmcore.cli.output import show_json, show_table
 from cmcore.cli.program import PROBLEM
 from cmcore.hooks.manager import plugins as registry
@@ -9,6 +10,7 @@ from cmcore.hooks.manager import plugins as registry
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@database_option()
 def plugins(*, as_json: bool) -> int:
     """List the plugins, blocked and broken ones included; needs no database.
 

@@ -26,6 +26,8 @@ EXIT_CODES: tuple[tuple[type[CmcoreError], int], ...] = (
 )
 
 _ARGUMENTS = "cmcore.arguments"
+_ANY_URL = re.compile(r"[:/@]")
+_CREDENTIALS = re.compile(r":.*@|://.*password", re.IGNORECASE)
 
 
 class Failure(click.ClickException):
@@ -40,8 +42,8 @@ class Failure(click.ClickException):
 class Program(click.Group):
     """The whole command line: what leaves it is an exit code and a sentence.
 
-    click repeats an argument that it does not understand. It may be a URL with a
-    password in the wrong place, so such arguments are left out of the sentence.
+    A sentence may repeat an argument, which may be a URL with a password in the wrong
+    place, so such arguments are left out of it.
 
     Plugins are loaded when a command, or the list of them, is asked for.
     """
@@ -58,7 +60,7 @@ class Program(click.Group):
         try:
             context = super().make_context(info_name, args, parent, **extra)
         except click.UsageError as error:
-            raise _discreet(error, given) from None
+            raise _discreet_usage(error, given) from None
         context.meta[_ARGUMENTS] = given
         return context
 
@@ -74,22 +76,32 @@ class Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; if it returns a number, that is the exit code."""
+        given = ctx.meta[_ARGUMENTS]
         try:
             code = super().invoke(ctx)
         except click.UsageError as error:
-            raise _discreet(error, ctx.meta[_ARGUMENTS]) from None
+            raise _discreet_usage(error, given) from None
+        except Failure as error:
+            text = _discreet(error.message, given, _CREDENTIALS)
+            raise Failure(text, error.exit_code) from None
         except CmcoreError as error:
             code = next(code for kind, code in EXIT_CODES if isinstance(error, kind))
-            raise Failure(str(error), code) from error
+            raise Failure(_discreet(str(error), given, _CREDENTIALS), code) from error
         ctx.exit(code if type(code) is int else 0)
 
 
-def _discreet(error: click.UsageError, given: Iterable[str]) -> click.UsageError:
-    """Return the error without arguments that may hold a password."""
-    text = said = error.format_message()
+def _discreet_usage(error: click.UsageError, given: Iterable[str]) -> click.UsageError:
+    """Return the error without arguments that may be a URL, however mistyped."""
+    said = error.format_message()
+    text = _discreet(said, given, _ANY_URL)
+    return error if text == said else click.UsageError(text, error.ctx)
+
+
+def _discreet(text: str, given: Iterable[str], secret: re.Pattern[str]) -> str:
+    """Return a text without those of the given arguments that look secret."""
     parts = {part for argument in given for part in (argument, *argument.split("=", 1))}
     for part in sorted(parts, key=len, reverse=True):
-        if re.search(r"[:/@]", part):
+        if secret.search(part):
             for form in (part, repr(part), repr(part)[1:-1]):
                 text = text.replace(form, "…")
-    return error if text == said else click.UsageError(text, error.ctx)
+    return text

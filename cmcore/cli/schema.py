@@ -1,12 +1,14 @@
 """`migrate`, `rollback`, `status`, `migrations`: the schema and its scripts."""
 
+from collections.abc import Iterable
+
 import click
 import peewee
 
 from cmcore import runner
 from cmcore.checkup import schema_status
-from cmcore.cli.connection import with_database
-from cmcore.cli.output import note, show_json, show_lines, show_table
+from cmcore.cli.connection import database_option, with_database
+from cmcore.cli.output import note, show_json, show_table
 from cmcore.cli.program import PENDING
 from cmcore.schema.history import migrations_path
 
@@ -29,10 +31,10 @@ trail_option = click.option(
 def migrate(
     db: peewee.Database, target: str | None, *, trail_only: bool, online: bool
 ) -> None:
-    """Run the scripts that are still pending, and print their names."""
-    done = runner.migrate(db, target, trail_only=trail_only, online=online)
-    show_lines(done)
-    note(f"{_scripts(len(done))} applied." if done else "Nothing was pending.")
+    """Run the scripts that are still pending, and print the name of each one done."""
+    names = runner.migrate_each(db, target, trail_only=trail_only, online=online)
+    count = _show_each(names)
+    note(f"{_scripts(count)} applied." if count else "Nothing was pending.")
 
 
 @click.command()
@@ -45,13 +47,11 @@ def migrate(
 )
 @with_database()
 def rollback(db: peewee.Database, count: int) -> None:
-    """Take back the newest scripts, and print their names.
+    """Take back the newest scripts, and print the name of each one done.
 
     Refuses where rows would be lost, unless CMCORE_ALLOW_DATA_LOSS=1.
     """
-    undone = runner.rollback(db, count)
-    show_lines(undone)
-    note(f"{_scripts(len(undone))} rolled back.")
+    note(f"{_scripts(_show_each(runner.rollback_each(db, count)))} rolled back.")
 
 
 @click.command()
@@ -75,9 +75,18 @@ def status(db: peewee.Database, *, as_json: bool) -> int:
 
 @click.command()
 @trail_option
+@database_option()
 def migrations(*, trail_only: bool) -> None:
     """Print the folder of the scripts, for `pw_migrate --directory`."""
     click.echo(migrations_path(trail_only=trail_only))
+
+
+def _show_each(names: Iterable[str]) -> int:
+    """Print names as they come, and return how many they were."""
+    count = 0
+    for count, name in enumerate(names, 1):  # noqa: B007 - the last one is returned
+        click.echo(name)
+    return count
 
 
 def _scripts(count: int) -> str:

@@ -58,11 +58,11 @@ def read_failure(error: BaseException) -> Failure | None:
     state = getattr(original, "pgcode", None) or getattr(original, "sqlstate", None)
     if state is not None:
         return _read_postgresql(original, state)
+    if isinstance(error, ValueError | peewee.DataError) and "NUL" in str(error):
+        return Failure("nul")
     if type(original).__module__.startswith("psycopg"):
         is_lost = isinstance(error, peewee.OperationalError | peewee.InterfaceError)
         return Failure("unusable") if is_lost else None
-    if isinstance(error, ValueError) and "NUL" in str(error):
-        return Failure("nul")
     if isinstance(error, peewee.DatabaseError):
         return _read_sqlite(str(original))
     return None

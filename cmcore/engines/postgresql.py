@@ -19,6 +19,7 @@ from cmcore.engines.capture import (
     conflict_update,
     dry_run,
     identity_positions,
+    turned_out_otherwise,
 )
 from cmcore.engines.execution import Rows, connection_of, quiet, run
 from cmcore.layout import Layout, quoted
@@ -82,8 +83,23 @@ class Postgresql(Savepoints):
     def shown_to_hooks(self, write: Write) -> list[Any]:
         """Lock the rows, show them to the hooks, and return where they stand.
 
-        Rows that match only later are not touched: the hooks have not seen them.
+        Rows that match only later are not touched: the hooks have not seen them. Where
+        a hook itself has changed a row, that stands elsewhere.
         """
+        rows = self._locked(write)
+        if rows and write.before:
+            write.before([(row, None) for row in rows.values()])
+            if not self._still_stand(write, list(rows)):
+                seen = {write.layout.key_values(row) for row in rows.values()}
+                rows = {
+                    place: row
+                    for place, row in self._locked(write).items()
+                    if write.layout.key_values(row) in seen
+                }
+        return list(rows)
+
+    def _locked(self, write: Write) -> dict[Any, Row]:
+        """Lock the rows that the statement will hit, and read them by their places."""
         layout, rendered = write.layout, write.rendered
         ctes, values = rendered.with_clause()
         sources, source_values = rendered.clause(rendered.sources, ", ")
@@ -94,10 +110,14 @@ class Postgresql(Savepoints):
             f"FROM {layout.table_sql}{sources}{where} FOR UPDATE OF {table}"
         )
         found = quiet(write.database, sql, values + source_values + where_values)
-        rows = {row[0]: row[1:] for row in found.fetchall()}
-        if rows and write.before:
-            write.before([(row, None) for row in rows.values()])
-        return list(rows)
+        return {row[0]: row[1:] for row in found.fetchall()}
+
+    def _still_stand(self, write: Write, places: list[Any]) -> bool:
+        layout = write.layout
+        condition, values = restriction(layout.qualifier, places)
+        sql = f"SELECT count(*) FROM {layout.table_sql} WHERE {condition}"
+        [[count]] = quiet(write.database, sql, values).fetchall()
+        return bool(count == len(places))
 
     # -- INSERT and upsert ------------------------------------------------------------
 
@@ -122,7 +142,9 @@ class Postgresql(Savepoints):
             write.before(predicted)
         captured = self.upsert_now(write)
         if write.before is not None:
-            turned = self._turned_out_otherwise(write, predicted, captured.pairs)
+            turned = turned_out_otherwise(
+                predicted, captured.pairs, lambda row: self.identity(write, row)
+            )
             if turned:
                 write.before(turned)
         return captured
@@ -140,24 +162,6 @@ class Postgresql(Savepoints):
         return Captured(
             cursor, [(None if row[n] else row[:n], row[n + 1 :]) for row in rows]
         )
-
-    def _turned_out_otherwise(
-        self, write: Write, predicted: list[Pair], happened: list[Pair]
-    ) -> list[Pair]:
-        """Return the rows whose class is another one than the hooks were told."""
-        if len(predicted) == len(happened):  # automatic keys differ between the runs
-            pairs = zip(predicted, happened, strict=True)
-            return [
-                real for told, real in pairs if (told[0] is None) != (real[0] is None)
-            ]
-        told = {self.identity(write, new): old is None for old, new in predicted if new}
-        return [
-            (old, new)
-            for old, new in happened
-            if new
-            and (key := self.identity(write, new))
-            and told.get(key) != (old is None)
-        ]
 
     def _classified(self, write: Write, tried: list[Row]) -> list[Pair]:
         held = self.held(write, tried)
@@ -184,7 +188,11 @@ class Postgresql(Savepoints):
             f"WHERE ({names}) IN ({', '.join([marks] * len(wanted))}) FOR UPDATE"
         )
         rows = quiet(write.database, sql, [v for key in wanted for v in key]).fetchall()
-        return {self.identity(write, row): row for row in rows}
+        return {
+            self.identity(write, row): row
+            for row in rows
+            if not write.layout.is_marked(row)
+        }
 
     # -- sending ----------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """PostgreSQL's catalog, for the tables that unqualified names reach."""
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import peewee
@@ -124,6 +125,31 @@ def index_definition(
         (table, name),
     )
     return next(((u, v, normal(t.split(" USING ", 1)[1])) for u, v, t in found), None)
+
+
+def parts_on_columns(
+    db: peewee.Database, table: str, names: Collection[str], without: Collection[str]
+) -> list[str]:
+    """Return what goes with columns when they are dropped, as `index mine`.
+
+    Args:
+        db: The database.
+        table: The table of the columns.
+        names: The columns.
+        without: Constraints that do not count.
+    """
+    found = rows(
+        db,
+        "SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend d"
+        " JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
+        " LEFT JOIN pg_constraint c"
+        " ON d.classid = 'pg_constraint'::regclass AND c.oid = d.objid"
+        " WHERE d.refclassid = 'pg_class'::regclass AND d.deptype = 'a'"
+        f" AND d.refobjid = {_TABLE} AND a.attname = ANY(?::text[])"
+        " AND (c.oid IS NULL OR c.conname <> ALL(?::text[])) ORDER BY 1",
+        (table, list(names), list(without)),
+    )
+    return [text for (text,) in found]
 
 
 def is_ordinary_table(db: peewee.Database, name: str) -> bool:

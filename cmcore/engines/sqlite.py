@@ -23,8 +23,10 @@ from cmcore.engines.capture import (
     conflict_update,
     dry_run,
     identity_positions,
+    turned_out_otherwise,
 )
 from cmcore.engines.execution import Rows, connection_of, quiet, quiet_many, run
+from cmcore.engines.sqlite_catalog import unique_sets
 from cmcore.layout import Layout, quoted
 
 _PARAMETERS = 32_000
@@ -71,9 +73,7 @@ class Sqlite(Savepoints):
 
     def _update(self, write: Write) -> Captured:
         layout = write.layout
-        old, moved = self._matching(write)
-        if write.before and old:
-            write.before([(row, None) for row in old.values()])
+        old, moved = self._shown(write)
         cursor = self._run(write)
         keys = [moved[key] for key in old] if moved else list(old)
         new = self._by_keys(write.database, layout, keys) if old else {}
@@ -85,11 +85,24 @@ class Sqlite(Savepoints):
         if write.before is None and not has_tail:
             cursor, rows = self._run_returning(write)
             return Captured(cursor, [(row, None) for row in rows])
-        old, _ = self._matching(write)  # RETURNING may not stand behind LIMIT
-        if write.before and old:
-            write.before([(row, None) for row in old.values()])
+        old, _ = self._shown(write)  # RETURNING may not stand behind LIMIT
         cursor = self._run(write)
         return Captured(cursor, [(row, None) for row in old.values()])
+
+    def _shown(self, write: Write) -> tuple[dict[Any, Row], dict[Any, tuple[Any, ...]]]:
+        """Show the rows to the hooks; read them again if a hook wrote meanwhile."""
+        matching = self._matching(write)
+        pairs: list[Pair] = [(row, None) for row in matching[0].values()]
+        return self._matching(write) if self._told(write, pairs) else matching
+
+    def _told(self, write: Write, pairs: list[Pair]) -> bool:
+        """Tell the hooks, if any; return whether one of them has written meanwhile."""
+        if write.before is None or not pairs:
+            return False
+        connection = connection_of(write.database)
+        count = connection.total_changes
+        write.before(pairs)
+        return bool(connection.total_changes != count)
 
     def _matching(
         self, write: Write
@@ -200,39 +213,39 @@ class Sqlite(Savepoints):
         names = [layout.columns[i] for i in target] or ["rowid"]
         extra = "" if target else ", rowid"
         width = len(layout.columns)
+        held: dict[Any, Row] = {}
 
         def identity(row: Row) -> tuple[Any, ...]:
             return tuple(row[i] for i in target) if target else (row[width],)
-
-        tried = self._tried(write, extra)
-        keys = [identity(row) for row in tried]
-        held = {
-            identity(row): row[:width]
-            for row in self._lookup(database, layout, names, keys, extra=extra)
-        }
 
         def paired(found: Sequence[Row]) -> list[Pair]:
             last = {identity(row): row[:width] for row in found}
             return [(held.get(key), row) for key, row in last.items()]
 
-        if write.before is not None:
-            write.before(paired(tried))
+        def predicted() -> list[Pair]:
+            tried = self._tried(write, extra)
+            keys = [identity(row) for row in tried]
+            there = self._lookup(database, layout, names, keys, extra=extra)
+            held.clear()
+            live = (row for row in there if not layout.is_marked(row))
+            held.update((identity(row), row[:width]) for row in live)
+            return paired(tried)
+
+        told = predicted()
+        if self._told(write, told):
+            turned = turned_out_otherwise(told, predicted(), identity)
+            if self._told(write, turned):
+                predicted()
         cursor, kept = self._run_returning(write, extra)
         return Captured(cursor, paired(kept))
 
     def _replace(self, write: Write) -> Captured:
         write.before_reading()
         layout, database = write.layout, write.database
-        tried = self._tried(write)
-        candidates: dict[Any, Row] = {}
-        for unique in self._unique_sets(database, layout):
-            names = [layout.columns[i] for i in unique]
-            values = [tuple(row[i] for i in unique) for row in tried]
-            for row in self._lookup(database, layout, names, values):
-                candidates[layout.key_values(row) or tuple(row)] = row
-        if write.before is not None:
-            pushed: list[Pair] = [(row, None) for row in candidates.values()]
-            write.before(pushed + [(None, row) for row in tried])
+        candidates, tried = self._pushed(write)
+        pushed: list[Pair] = [(row, None) for row in candidates.values()]
+        if self._told(write, pushed + [(None, row) for row in tried]):
+            candidates, _ = self._pushed(write)
         cursor, kept = self._run_returning(write)
         there = self._by_keys(database, layout, candidates) if layout.keys else {}
         new_keys = {layout.key_values(row) for row in kept}
@@ -250,24 +263,19 @@ class Sqlite(Savepoints):
         pairs: list[Pair] = [(row, None) for row in gone]
         return Captured(cursor, pairs + [(None, row) for row in last.values()])
 
-    def _unique_sets(self, database: Any, layout: Layout) -> list[tuple[int, ...]]:
-        """Return the positions of each set of columns that must be unique."""
-        meta: Any = layout.model._meta
-        position = {f.column_name: i for i, f in enumerate(layout.fields)}
-        schema = f"{quoted(meta.schema)}." if meta.schema else ""
-        sets = [layout.keys] if layout.keys else []
-        listed = quiet(
-            database, f"PRAGMA {schema}index_list({quoted(meta.table_name)})"
-        ).fetchall()
-        for _, index, unique, *_ in listed:
-            if unique:
-                columns = quiet(
-                    database, f"PRAGMA {schema}index_info({quoted(index)})"
-                ).fetchall()
-                names = [name for _, _, name in columns]
-                if all(name in position for name in names):
-                    sets.append(tuple(position[name] for name in names))
-        return list(dict.fromkeys(sets))
+    def _pushed(self, write: Write) -> tuple[dict[Any, Row], list[Row]]:
+        """Return the rows that a REPLACE may push out, by key, and those it inserts."""
+        layout, database = write.layout, write.database
+        tried = self._tried(write)
+        candidates: dict[Any, Row] = {}
+        for unique in unique_sets(database, layout):
+            names = [layout.columns[i] for i in unique]
+            values = [tuple(row[i] for i in unique) for row in tried]
+            for row in self._lookup(database, layout, names, values):
+                if unique != layout.keys and layout.is_marked(row):
+                    continue  # other values belong to live rows
+                candidates[layout.key_values(row) or tuple(row)] = row
+        return candidates, tried
 
     def _tried(self, write: Write, extra: str = "") -> list[Row]:
         """Return the rows as an INSERT would leave them, without leaving them."""

@@ -1,10 +1,12 @@
 """SQLite's catalog: pragmas, and the text of sqlite_master where they are silent."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import peewee
 
 from cmcore.engines.ddl import CreateTable, Item, Token, comment_of, words
+from cmcore.engines.execution import quiet
 from cmcore.engines.introspection import (
     Check,
     Column,
@@ -14,6 +16,7 @@ from cmcore.engines.introspection import (
     rows,
 )
 from cmcore.errors import MigrationError
+from cmcore.layout import Layout, quoted
 
 _NOT_GENERATED = 0
 
@@ -198,3 +201,23 @@ def _checks_in(pieces: list[Token]) -> Iterator[Check]:
             depth += {"(": 1, ")": -1}.get(pieces[end].text, 0)
         inside = pieces[at + 2 : end]
         yield Check(name, " ".join(piece.text for piece in inside))
+
+
+def unique_sets(database: peewee.Database, layout: Layout) -> list[tuple[int, ...]]:
+    """Return the positions of each set of columns that must be unique."""
+    meta: Any = layout.model._meta
+    position = {f.column_name: i for i, f in enumerate(layout.fields)}
+    schema = f"{quoted(meta.schema)}." if meta.schema else ""
+    sets = [layout.keys] if layout.keys else []
+    listed = quiet(
+        database, f"PRAGMA {schema}index_list({quoted(meta.table_name)})"
+    ).fetchall()
+    for _, index, unique, *_ in listed:
+        if unique:
+            columns = quiet(
+                database, f"PRAGMA {schema}index_info({quoted(index)})"
+            ).fetchall()
+            names = [name for _, _, name in columns]
+            if all(name in position for name in names):
+                sets.append(tuple(position[name] for name in names))
+    return list(dict.fromkeys(sets))

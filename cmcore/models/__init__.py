@@ -4,7 +4,8 @@
 """
 
 from cmcore.models.base import Model
-from cmcore.models.mixins import ActorMixin, AuditMixin, SoftDeleteMixin, TimestampMixin
+from cmcore.models.mixins import ActorMixin, AuditMixin, TimestampMixin
+from cmcore.models.soft_delete import SoftDeleteMixin
 
 from cmcore.models.user import User, UserRole  # isort: skip
 from cmcore.models.audit_log import AuditLog

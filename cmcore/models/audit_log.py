@@ -9,8 +9,10 @@ from cmcore.fields import JSONField, KeyField
 from cmcore.hooks import dispatch
 from cmcore.models.base import Model
 from cmcore.models.guards import AppendOnly
-from cmcore.models.mixins import SoftDeleteMixin, StampedTime, UserReference
+from cmcore.models.literals import python_value
+from cmcore.models.mixins import StampedTime, UserReference
 from cmcore.models.reads import RecordedSelect
+from cmcore.models.soft_delete import SoftDeleteMixin
 from cmcore.models.unit import when_committed
 from cmcore.schema.constraints import (
     WithoutRowid,
@@ -40,7 +42,7 @@ class Trail(_Entries):
         """Keep the entries of one row, given as an object; also after it is gone."""
         meta: Any = obj._meta
         keys = [
-            field.python_value(field.db_value(getattr(obj, field.safe_name)))
+            python_value(field, getattr(obj, field.safe_name))
             for field in meta.get_primary_keys()
         ]
         key = key_text(keys[0] if len(keys) == 1 else tuple(keys)) if keys else None
@@ -105,7 +107,7 @@ class AuditLog(SoftDeleteMixin, Model):
         table_name = "audit_logs"
         constraints = checks_of("audit_logs")
         owned = True
-        audit = False
+        shows_deleted = True
         guard = AppendOnly()
         schema_manager_class = WithoutRowid
 
@@ -122,7 +124,8 @@ class AuditLog(SoftDeleteMixin, Model):
         They are read from the object's own database.
         """
         trail = cls.trail().for_instance(obj)
-        trail.bind(obj._meta.database)
+        if obj._meta.database is not None:
+            trail.bind(obj._meta.database)
         return trail
 
     @classmethod

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import peewee
 
 from cmcore.engines.binding import engine_of
-from cmcore.errors import DuplicateError
+from cmcore.errors import DuplicateError, UnboundModelError
 from cmcore.hooks import dispatch
 from cmcore.models.failures import holder_of
-from cmcore.models.metaclass import Metadata, ModelMeta
+from cmcore.models.metaclass import ModelMeta
+from cmcore.models.metadata import Metadata
 from cmcore.models.queries import RecordedDelete, RecordedInsert, RecordedUpdate
-from cmcore.models.reads import RecordedSelect
+from cmcore.models.reads import RecordedAlias, RecordedSelect
 from cmcore.models.schema_state import require_schema
 from cmcore.models.unit import Unit
 
@@ -60,7 +61,10 @@ class Model(peewee.Model, metaclass=ModelMeta, abstract=True):
 
     if TYPE_CHECKING:  # what peewee's stubs leave without types
         id: Any
+        _dirty: set[str]
         _meta: Metadata
+        _pk: Any
+        _pk_expr: Any
 
         @classmethod
         def replace(cls, data: Any = None, /, **insert: Any) -> peewee.ModelInsert:
@@ -119,9 +123,14 @@ class Model(peewee.Model, metaclass=ModelMeta, abstract=True):
             return RecordedDelete(cls)
 
     @classmethod
+    def alias(cls, alias: str | None = None) -> Any:
+        """Return the model under another name, for joining it twice."""
+        return RecordedAlias(cls, alias)
+
+    @classmethod
     def bulk_create(cls, model_list: Any, batch_size: int | None = None) -> None:
         """Insert many objects, all of them or none."""
-        with _whole(cls):
+        with whole(cls):
             super().bulk_create(model_list, batch_size)
 
     @classmethod
@@ -129,7 +138,7 @@ class Model(peewee.Model, metaclass=ModelMeta, abstract=True):
         cls, model_list: Any, fields: Any, batch_size: int | None = None
     ) -> int:
         """Update fields of many objects, of all of them or none."""
-        with _whole(cls):
+        with whole(cls):
             update: Any = super().bulk_update
             count: int = update(model_list, fields, batch_size)
         return count
@@ -140,7 +149,7 @@ class Model(peewee.Model, metaclass=ModelMeta, abstract=True):
         """Delete the row, and with `recursive` those that depend on it, or nothing."""
         if not recursive:
             return int(super().delete_instance(recursive, delete_nullable))
-        with _whole(type(self)):
+        with whole(type(self)):
             return int(super().delete_instance(recursive, delete_nullable))
 
     def history(self) -> "Trail":
@@ -167,26 +176,44 @@ class Model(peewee.Model, metaclass=ModelMeta, abstract=True):
         super().create_table(safe, **options)
 
 
-class _whole:  # noqa: N801 - reads as a clause: with _whole(Model)
-    """Makes one call that sends several statements one unit."""
+class whole:  # noqa: N801 - reads as a clause: with whole(Model)
+    """Makes one call that sends several statements one unit.
 
-    def __init__(self, model: Any) -> None:
+    Args:
+        always: Also where nothing is recorded.
+    """
+
+    def __init__(self, model: Any, *, always: bool = False) -> None:
+        """Take the model, whose database it is about."""
         self._model = model
+        self._always = always
         self._unit: Unit | None = None
+        self.database: Any = None
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "whole":
+        """Begin."""
         meta = self._model._meta
         database = meta.database
+        if database is None:
+            raise UnboundModelError(self._model.__name__)
         if isinstance(database, peewee.Proxy):
             database = database.obj
+        self.database = database
         engine = engine_of(database)
         listening = dispatch.listeners()
         recorded = listening.plugged or (meta.audit and listening.audited)
-        if engine is not None and recorded:
+        if engine is not None and (recorded or self._always):
             self._unit = Unit(database, engine, meta.layout, savepoint=True)
             self._unit.__enter__()
+        return self
+
+    def before_reading(self) -> None:
+        """Take the write lock, where the engine has one for the whole database."""
+        if self._unit is not None:
+            self._unit.before_reading()
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        """Keep everything, or undo everything."""
         if self._unit is None:
             return
         self._unit.__exit__(kind, error, trace)

@@ -8,10 +8,10 @@ from cmcore.fields import EmailField, EnumField, KeyField
 from cmcore.models.base import Model
 from cmcore.models.mixins import (
     AuditMixin,
-    SoftDeleteMixin,
     StampedReference,
     StampedTime,
 )
+from cmcore.models.soft_delete import SoftDeleteMixin
 from cmcore.schema.constraints import checks_of, default, with_declared_lengths
 
 
@@ -74,12 +74,7 @@ class Customer(AuditMixin, SoftDeleteMixin, Model):
 
 
 Customer.add_index(
-    Customer.index(
-        Customer.email,
-        unique=True,
-        where=Customer.deleted_at.is_null(),
-        name="uq_customers_email",
-    )
+    Customer.index(Customer.email, unique=True, name="uq_customers_email")
 )
 for _column in ("name", "phone", "customer_type", "tax_id", "city", "country"):
     Customer.add_index(

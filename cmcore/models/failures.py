@@ -19,7 +19,8 @@ from cmcore.errors import (
     TooLongError,
     UnreachableDatabaseError,
 )
-from cmcore.layout import Layout
+from cmcore.hooks import dispatch
+from cmcore.layout import Layout, quoted
 from cmcore.models.literals import Known, known_rows
 from cmcore.models.schema_state import schema_of
 from cmcore.schema.checks import rule
@@ -27,6 +28,9 @@ from cmcore.schema.constraints import broken_length
 
 _OWN_TABLES = ("users", "customers", "audit_logs")
 _ROWS_SEARCHED = 1_000
+KEPT_KEY = (
+    "A deleted row keeps its key; if one has this, restore it with restore_instance()."
+)
 
 
 class translated:  # noqa: N801 - reads as a clause: with translated(query, …)
@@ -93,6 +97,8 @@ class _Reading:
         self._database = database
         self._layout = layout
         self._table: str = layout.model._meta.table_name
+        # a model that nobody watches sends what peewee sends, after errors too
+        self._asks = layout.audit or dispatch.listeners().plugged
 
     def read(self, failure: Failure, text: str) -> Exception | None:
         if failure.kind == "locked":
@@ -140,8 +146,10 @@ class _Reading:
         holders = ((row, self._holder(fields, row)) for row in rows)
         row, key = next(((r, h) for r, h in holders if h is not None), (None, None))
         value = row[fields[0]] if row else self._named(fields, failure, rows)
+        is_key = bool(self._layout.marks) and _are_key(fields, self._layout)
         return DuplicateError(
             table=self._table,
+            detail=KEPT_KEY if is_key else "",
             column=failure.columns[0] if len(failure.columns) == 1 else None,
             constraint=failure.constraint,
             value=self._shown(fields[0], value) if len(fields) == 1 else None,
@@ -164,6 +172,8 @@ class _Reading:
         return next((v for i, v in enumerate(values) if stored[i] in stored[:i]), None)
 
     def _holder(self, fields: list[Any], row: Known) -> Any:
+        if not self._asks:
+            return None
         values = [row[field] for field in fields]
         return holder_of(self._layout, self._database, fields, values)
 
@@ -183,24 +193,31 @@ class _Reading:
 
     def _untold_reference(self) -> Exception:
         known = {"table": self._table, "constraint": None}
-        if not isinstance(self._query, peewee.Delete):
-            for row in self._rows():
-                for field, value in row.items():
-                    if self._is_missing(field, value):
-                        return self._error(MissingReferenceError, field, value, known)
+        named = [] if isinstance(self._query, peewee.Delete) else self._references()
+        if self._asks:
+            named = [next((r for r in named if self._is_missing(*r)), (None, None))]
         inserts = isinstance(self._query, peewee.Insert)
-        if inserts and self._query._on_conflict is None:
-            return self._error(MissingReferenceError, None, None, known)
+        is_plain = inserts and self._query._on_conflict is None
+        if is_plain or any(field for field, _ in named):
+            field, value = named[0] if len(named) == 1 else (None, None)
+            return self._error(MissingReferenceError, field, value, known)
         return StillReferencedError(table=self._table)
 
+    def _references(self) -> list[tuple[Any, Any]]:
+        return [
+            (field, value)
+            for row in self._rows()
+            for field, value in row.items()
+            if isinstance(field, peewee.ForeignKeyField) and value is not None
+        ]
+
     def _is_missing(self, field: Any, value: Any) -> bool:
-        if not isinstance(field, peewee.ForeignKeyField) or value is None:
-            return False
-        target = Layout(field.rel_model)
-        column = target.columns[target.positions[field.rel_field]]
+        meta = field.rel_model._meta
+        schema = f"{quoted(meta.schema)}." if meta.schema else ""
+        column = quoted(field.rel_field.column_name)
         found = quiet(
             self._database,
-            f"SELECT 1 FROM {target.table_sql} WHERE {column} = ?",
+            f"SELECT 1 FROM {schema}{quoted(meta.table_name)} WHERE {column} = ?",
             (field.db_value(value),),
         )
         return found.fetchone() is None
@@ -277,9 +294,15 @@ def holder_of(
         f"{layout.columns[layout.positions[field]]} = {engine.placeholder}"
         for field in fields
     )
+    if layout.marks and not _are_key(fields, layout):
+        where += f" AND {layout.columns[layout.marks[0]]} IS NULL"
     found = quiet(
         database,
         f"SELECT {', '.join(layout.columns)} FROM {layout.table_sql} WHERE {where}",
         [f.db_value(value) for f, value in zip(fields, values, strict=True)],
     ).fetchone()
     return found and layout.key(found)
+
+
+def _are_key(fields: Sequence[Any], layout: Layout) -> bool:
+    return {layout.positions[field] for field in fields} == set(layout.keys)

@@ -16,7 +16,9 @@ class AppendOnly:
     """Entries of the trail can be added, and nothing else."""
 
     def before(self, query: Any, database: Any) -> None:
-        """Raise `AppendOnlyError` for any statement that could touch an entry."""
+        """Raise `AppendOnlyError` for what would change an entry or remove it."""
+        if query.marks:
+            return
         if isinstance(query, peewee.Update):
             raise AppendOnlyError(operation="update")
         if isinstance(query, peewee.Delete):
@@ -52,7 +54,7 @@ class ProtectedRow:
             if query._on_conflict is not None and self._is_in_the_way(query, database):
                 self._refuse(query.model)
             return
-        renames = isinstance(query, internal.Update) and key in query._update
+        renames = isinstance(query, internal.Update) and key in (query._update or ())
         if renames or isinstance(query, peewee.Delete):
             sources = (query.model, *(getattr(query, "_from", None) or ()))
             hit = peewee.ModelSelect(query.model, (key,)).from_(*sources)

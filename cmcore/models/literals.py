@@ -5,8 +5,10 @@ from typing import Any
 
 import peewee
 
+from cmcore.changes import Action
 from cmcore.engines.internals import internal
 from cmcore.layout import Layout
+from cmcore.values import unwrapped
 
 Known = dict[Any, Any]
 """Field to Python value, for the values that are no expressions."""
@@ -43,6 +45,24 @@ def assigned(query: Any, layout: Layout) -> Known:
         conflict = query._on_conflict
         return _by_field((conflict and conflict._update) or {}, layout)
     return _by_field(getattr(query, "_update", None) or {}, layout)
+
+
+def computed_positions(query: Any, layout: Layout) -> dict[Action, frozenset[int]]:
+    """Return where the values stand that the database computes for an INSERT."""
+    fields = set(layout.fields)
+    rows = inserted_rows(query, layout, computed=COMPUTED)
+    given = set(query.get_default_data())
+    if rows:
+        computed = {f for row in rows for f, value in row.items() if value is COMPUTED}
+        given = (given | set(rows[0])) - computed
+    else:
+        given |= {field_of(c, layout) for c in query._columns or fields}
+    update = (query._on_conflict and query._on_conflict._update) or {}
+    moved = {field_of(key, layout) for key in update} - set(assigned(query, layout))
+    return {
+        Action.CREATE: frozenset(layout.positions[f] for f in fields - given),
+        Action.UPDATE: frozenset(layout.positions[f] for f in fields & moved),
+    }
 
 
 def known_rows(query: Any, layout: Layout) -> list[Known]:
@@ -85,4 +105,9 @@ def python_value(field: Any, value: Any) -> Any:
     """Return what a read would give for a value that is to be written."""
     if isinstance(value, peewee.Model):
         value = getattr(value, field.rel_field.name)
-    return value if value is None else field.python_value(field.db_value(value))
+    if value is None:
+        return None
+    stored = field.db_value(value)
+    if isinstance(stored, peewee.Node):  # the engine's own form of the same value
+        return value
+    return field.python_value(unwrapped(stored))

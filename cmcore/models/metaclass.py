@@ -3,85 +3,17 @@
 import copy
 import functools
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import peewee
 
 from cmcore.engines.internals import internal
-from cmcore.errors import UnboundModelError
 from cmcore.fields import Secret
-from cmcore.layout import Layout
+from cmcore.models.metadata import Metadata, SoftDeletedMetadata, mixed_metadata
+from cmcore.models.unbound import SchemaManager
 
 _OPTIONS = ("audit_exclude", "audit_mask")
-
-
-class Metadata(peewee.Metadata):
-    """What peewee keeps about a model, with the layout that capture works from."""
-
-    audit: bool = True
-    audit_exclude: tuple[str, ...] = ()
-    audit_mask: tuple[str, ...] = ()
-    guard: Any = None
-    owned: bool = False
-    follows_default: bool = False
-    _layout: Layout | None = None
-
-    @property
-    def layout(self) -> Layout:
-        """Return the model's layout, computed anew after a field was added.
-
-        Raises:
-            ConfigurationError: A name in `audit_exclude` or `audit_mask` is no field.
-        """
-        layout = self._layout
-        if layout is None or layout.table is not self.table:
-            layout = self._layout = Layout(self.model)
-        return layout
-
-    def add_ref(self, field: Any) -> None:
-        """Keep references to the acting user out of what deletion follows."""
-        super().add_ref(field)
-        if hasattr(field, "named_index"):
-            field.rel_model._meta.backrefs.pop(field, None)
-
-    def remove_ref(self, field: Any) -> None:
-        """Undo `add_ref`."""
-        field.rel_model._meta.backrefs[field] = self.model
-        super().remove_ref(field)
-
-    def fields_to_index(self) -> list[Any]:
-        """Add the indexes that fields of the mixins ask for by name."""
-        indexes: list[Any] = super().fields_to_index()
-        for field in self.sorted_fields:
-            partial = getattr(field, "named_index", None)
-            if partial is not None:
-                index = peewee.ModelIndex(
-                    self.model,
-                    (field,),
-                    name=f"idx_{self.table_name}_{field.column_name}",
-                )
-                indexes.append(index.where(field.is_null(False)) if partial else index)
-        return indexes
-
-
-class UnboundDatabase(peewee.DatabaseProxy):
-    """Stands where a model's database will be; any use of it says how to bind."""
-
-    __slots__ = ("_Model", "_callbacks", "_model_name", "obj")
-
-    def __init__(self, model_name: str) -> None:
-        """Take the name for the error's text."""
-        self._model_name = model_name
-        super().__init__()
-
-    def __getattr__(self, attr: str) -> Any:
-        """Raise, since nothing is here."""
-        raise UnboundModelError(self._model_name)
-
-    def __enter__(self) -> Any:
-        """Raise, since nothing is here."""
-        raise UnboundModelError(self._model_name)
 
 
 class Binding:
@@ -97,7 +29,7 @@ class Binding:
         self._followers.add(model)
         meta: Any = model._meta
         meta.follows_default = True
-        meta.set_database(self.database or UnboundDatabase(model.__name__))
+        meta.set_database(self.database)
 
     def follows(self, model: type[peewee.Model]) -> bool:
         """Tell whether the model has no database of its own."""
@@ -107,8 +39,7 @@ class Binding:
         """Bind every follower which was not bound elsewhere in the meantime."""
         previous, self.database = self.database, database
         for model in list(self._followers):
-            current = model._meta.database
-            if current is previous or isinstance(current, UnboundDatabase):
+            if model._meta.database in {None, previous}:
                 self.follow(model)
 
 
@@ -138,6 +69,10 @@ class ModelMeta(peewee.ModelBase):
         for field_name, field in _mixin_fields(bases):
             attrs.setdefault(field_name, field)
         options = _meta_options(attrs.get("Meta"), parents)
+        if any(getattr(base, "marks_deleted", False) for base in bases):
+            options["model_metadata_class"] = mixed_metadata(
+                SoftDeletedMetadata, options["model_metadata_class"]
+            )
         follows = _has_no_own_database(options, parents)
         if follows:
             options["database"] = None
@@ -179,19 +114,29 @@ def _in_order(bases: tuple[type, ...]) -> tuple[type, ...]:
     )
 
 
-def _mixin_fields(bases: Iterable[type]) -> Iterable[tuple[str, peewee.Field]]:
-    """Yield copies of the fields of abstract bases, to stand behind the model's own."""
+def _mixin_fields(bases: Iterable[Any]) -> Iterable[tuple[str, peewee.Field]]:
+    """Yield copies of the fields of abstract bases, to stand behind the model's own.
+
+    So are inherited ones for which another one is chosen beside these bases.
+    """
     for base in bases:
-        if hasattr(base, "_meta"):
-            continue
-        for mixin in reversed(base.__mro__):
-            for name, field in vars(mixin).items():
-                if isinstance(field, peewee.Field):
-                    twin: Any = copy.deepcopy(field)
-                    internal.Field._field_counter += 1
-                    twin._order = internal.Field._field_counter
-                    twin._sort_key = (2, twin._order)
-                    yield name, twin
+        inherits = hasattr(base, "_meta")
+        for name, field in base._meta.fields.items() if inherits else _declared(base):
+            chosen = getattr(field, "chosen_for", lambda _, own=field: own)(bases)
+            if inherits and chosen is field:
+                continue
+            twin: Any = copy.deepcopy(chosen)
+            internal.Field._field_counter += 1
+            twin._order = internal.Field._field_counter
+            twin._sort_key = (2, twin._order)
+            yield name, twin
+
+
+def _declared(mixin: type) -> Iterator[tuple[str, peewee.Field]]:
+    for part in reversed(mixin.__mro__):
+        for name, field in vars(part).items():
+            if isinstance(field, peewee.Field):
+                yield name, field
 
 
 def _meta_options(meta: type | None, parents: list[Any]) -> dict[str, Any]:
@@ -200,17 +145,20 @@ def _meta_options(meta: type | None, parents: list[Any]) -> dict[str, Any]:
         inherited = [n for parent in parents for n in getattr(parent._meta, option, ())]
         own[option] = tuple(dict.fromkeys([*inherited, *own.get(option, ())]))
     own.setdefault("audit", all(getattr(p._meta, "audit", True) for p in parents))
-    metadata = own.get("model_metadata_class") or next(
-        (p._meta.model_metadata_class for p in parents if _names_metadata(p)), Metadata
-    )
-    if not issubclass(metadata, Metadata):
-        metadata = type(metadata.__name__, (Metadata, metadata), {})
-    own["model_metadata_class"] = metadata
+    for name, default in _CLASSES.items():
+        own.setdefault(name, _inherited(name, parents, default))
+    metadata = own["model_metadata_class"]
+    own["model_metadata_class"] = mixed_metadata(Metadata, metadata)
     return own
 
 
-def _names_metadata(parent: Any) -> bool:
-    return hasattr(parent._meta, "model_metadata_class")
+def _inherited(option: str, parents: list[Any], default: Any) -> Any:
+    """Return what the first parent says which says something of its own."""
+    said = (getattr(parent._meta, option, default) for parent in parents)
+    return next((value for value in said if value is not default), default)
+
+
+_CLASSES = {"model_metadata_class": Metadata, "schema_manager_class": SchemaManager}
 
 
 def _has_no_own_database(options: dict[str, Any], parents: list[Any]) -> bool:

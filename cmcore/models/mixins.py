@@ -109,17 +109,7 @@ class AuditMixin(_Timestamps, abstract=True):
 class ActorMixin(_Timestamps, abstract=True):
     """As `AuditMixin`, with plain user ids for databases that hold only the trail."""
 
+    has_plain_users = True
+
     created_by = StampedUser(once=True)
     updated_by = StampedUser()
-
-
-class SoftDeleteMixin(Model, abstract=True):
-    """Adds the columns `deleted_at` and `deleted_by`."""
-
-    deleted_at = UTCDateTimeField(null=True)
-    deleted_by = UserReference(partial_index=True)
-
-    if TYPE_CHECKING:
-        deleted_by_id: peewee.CharField[str | None]
-
-    deleted_at.named_index = True  # type: ignore[attr-defined]  # for Metadata

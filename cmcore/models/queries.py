@@ -5,42 +5,65 @@ hangs on it: its rows before and after become changes, and hooks see them.
 """
 
 import functools
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import peewee
 
+from cmcore.changes import Action
 from cmcore.engines.binding import engine_of
 from cmcore.engines.capture import Captured, Write
 from cmcore.engines.statement import Renderable, render
+from cmcore.errors import DuplicateError, ProtectedRowError
 from cmcore.hooks import dispatch
 from cmcore.keys import now
 from cmcore.layout import Layout
 from cmcore.models.actors import acting_context
-from cmcore.models.failures import translated
+from cmcore.models.failures import KEPT_KEY, translated
 from cmcore.models.literals import (
     COMPUTED,
     assigned,
+    computed_positions,
     field_of,
     inserted_rows,
 )
+from cmcore.models.live import Show, visible_update, visible_upsert
 from cmcore.models.recorder import Recorder
 from cmcore.models.schema_state import require_schema
 from cmcore.models.stamps import stamped
+from cmcore.models.unbound import Bindable
 from cmcore.models.unit import Unit
 
 
-class Recorded(Renderable):
+class Recorded(Renderable, Bindable):
     """What the three queries share.
 
     Attributes:
         _instance: The object whose `save()` made the query, or None.
         _sent: The query as it was executed, stamped and with its generators read.
+        _reach: What it sees of which source, where that is not the live rows.
+        action: What an UPDATE or DELETE is to the row.
+        marks: Whether all it does is to mark rows as deleted, or as live again.
     """
 
     _instance: Any = None
     _sent: Any = None
+    _reach: Mapping[Any, Show] = {}
+    action = Action.UPDATE
+    marks = False
     model: Any
+
+    if TYPE_CHECKING:  # what peewee's stubs leave out
+        _cte_list: Any
+        _from: Any
+        _limit: Any
+        _on_conflict: Any
+        _order_by: Any
+        _returning: Any
+        _update: Any
+        _where: Any
+        clone: Any
 
     def _execute(self, database: Any) -> Any:
         """Execute, and record what is to be recorded."""
@@ -56,12 +79,14 @@ class Recorded(Renderable):
                 listening.plugged
                 or (layout.audit and listening.audited)
                 or layout.guard is not None
+                or self._may_replace_deleted(layout)
             )
-            if not recorded and not layout.stamps:
+            if not recorded and not layout.stamps and not self.marks:
                 return super()._execute(database)  # type: ignore[misc]  # mixin
-            if not recorded and self._instance is None:
+            restores = self.action is Action.RESTORE
+            if not recorded and self._instance is None and not restores:
                 return self._execute_stamped(database, engine, layout)
-            savepoint = listening.plugged or layout.guard is not None
+            savepoint = listening.plugged or layout.guard is not None or restores
             with Unit(database, engine, layout, savepoint=savepoint) as unit:
                 if layout.owned or (layout.audit and listening.audited):
                     table = layout.model._meta.table_name
@@ -79,7 +104,8 @@ class Recorded(Renderable):
                 engine.lock(database, layout)
 
         context = acting_context(database, before_reading)
-        query = stamped(self, layout, now(), context.user_id)
+        at = self._moment(database, before_reading)
+        query = self._completed(layout, at, context.user_id)
         result = super(Recorded, query)._execute(database)  # type: ignore[misc]  # mixin
         self._cursor_wrapper = query._cursor_wrapper
         return result
@@ -88,12 +114,10 @@ class Recorded(Renderable):
         self, database: Any, engine: Any, layout: Layout, unit: Unit
     ) -> Any:
         context = acting_context(database, unit.before_reading)
-        at = now()
-        query = self._prepared(database)
-        if layout.stamps:
-            query = stamped(query, layout, at, context.user_id)
+        at = self._moment(database, unit.before_reading)
+        query = self._prepared(database)._completed(layout, at, context.user_id)
         listening = dispatch.listeners()
-        recorder = Recorder(database, layout, context, at)
+        recorder = Recorder(database, layout, context, at, self.action)
         self._sent = query
         try:
             rendered = render(query, database)
@@ -111,6 +135,7 @@ class Recorded(Renderable):
         )
         captured: Captured = engine.capture(write)
         unit.has_changed = True
+        self._refuse(captured, layout)
         changes = recorder.changes(captured.pairs)
         if layout.guard is not None:
             layout.guard.after(changes)
@@ -119,9 +144,23 @@ class Recorded(Renderable):
             _refresh(self._instance, layout, captured)
         return self._finished(query, database, captured.cursor)
 
+    def _moment(self, database: Any, before_reading: Callable[[], None]) -> datetime:
+        """Return when the statement happens."""
+        return now()
+
     def _prepared(self, database: Any) -> Any:
         """Return a query whose data can be read more than once."""
         return self
+
+    def _completed(self, layout: Layout, at: datetime, user_id: str | None) -> Any:
+        """Return the query as it is sent, with its stamps."""
+        return stamped(self, layout, at, user_id) if layout.stamps else self
+
+    def _may_replace_deleted(self, layout: Layout) -> bool:
+        return False
+
+    def _refuse(self, captured: Captured, layout: Layout) -> None:
+        """Raise where the statement did what it must not do; all is undone then."""
 
     def _announcing(self, query: Any, layout: Layout, recorder: Recorder) -> Any:
         """Return what the engine calls before the statement; None if that is done."""
@@ -138,6 +177,19 @@ class Recorded(Renderable):
 class RecordedUpdate(Recorded, peewee.ModelUpdate):
     """`Model.update()`."""
 
+    def __init__(self, model: Any, update: Any = None, **options: Any) -> None:
+        """Refuse assignments which only a delete or a restore may make."""
+        super().__init__(model, update, **options)
+        _refuse_marks(model, update or ())
+
+    def _completed(self, layout: Layout, at: datetime, user_id: str | None) -> Any:
+        return visible_update(super()._completed(layout, at, user_id))
+
+    def __sql__(self, ctx: Any) -> Any:
+        """Render the query without the rows that it should not touch."""
+        seen = visible_update(self)
+        return super(RecordedUpdate, seen).__sql__(ctx)  # type: ignore[no-untyped-call]
+
     def _announcing(self, query: Any, layout: Layout, recorder: Recorder) -> Any:
         known = assigned(query, layout)
         named = {field_of(key, layout) for key in query._update}
@@ -150,11 +202,48 @@ class RecordedUpdate(Recorded, peewee.ModelUpdate):
 class RecordedDelete(Recorded, peewee.ModelDelete):
     """`Model.delete()`."""
 
+    action = Action.DELETE
+
 
 class RecordedInsert(Recorded, peewee.ModelInsert):
     """`Model.insert()` and its kin."""
 
     _stamps: Mapping[Any, Any] = {}
+
+    def on_conflict(self, *args: Any, **kwargs: Any) -> Any:
+        """Do what peewee does; a deleted row is left alone."""
+        query: Any = super().on_conflict(*args, **kwargs)
+        conflict = query._on_conflict
+        if conflict is not None:
+            named = (*(conflict._update or ()), *(conflict._preserve or ()))
+            _refuse_marks(self.model, named)
+        return query
+
+    def _completed(self, layout: Layout, at: datetime, user_id: str | None) -> Any:
+        return visible_upsert(super()._completed(layout, at, user_id))
+
+    def __sql__(self, ctx: Any) -> Any:
+        """Render the query, which touches live rows only."""
+        seen = visible_upsert(self)
+        return super(RecordedInsert, seen).__sql__(ctx)  # type: ignore[no-untyped-call]
+
+    def _may_replace_deleted(self, layout: Layout) -> bool:
+        conflict = self._on_conflict
+        action = conflict and conflict._action
+        return bool(layout.marks) and str(action).upper() == "REPLACE"
+
+    def _refuse(self, captured: Captured, layout: Layout) -> None:
+        """Refuse a REPLACE that pushed a deleted row out."""
+        if not self._may_replace_deleted(layout):
+            return
+        for old, new in captured.pairs:
+            if new is None and old is not None and layout.is_marked(old):
+                raise DuplicateError(
+                    table=layout.model._meta.table_name,
+                    fields=tuple(layout.names[i] for i in layout.keys),
+                    key=layout.key(old),
+                    detail=KEPT_KEY,
+                )
 
     def get_default_data(self) -> Any:
         """Add the stamps to the defaults of the fields."""
@@ -190,7 +279,19 @@ class RecordedInsert(Recorded, peewee.ModelInsert):
             rows = inserted_rows(query, layout, computed=COMPUTED)
             recorder.announce_inserts([{**defaults, **row} for row in rows])
             return None
-        return recorder.announce
+        absent = computed_positions(query, layout)
+        return functools.partial(recorder.announce, absent=absent)
+
+
+def _refuse_marks(model: Any, named: Any) -> None:
+    """Refuse a write that names what only delete and restore write."""
+    meta = model._meta
+    if not meta.is_soft_deleted:
+        return
+    for key in named:
+        field = meta.combined.get(key) if isinstance(key, str) else key
+        if getattr(field, "name", None) in {"deleted_at", "deleted_by"}:
+            raise ProtectedRowError(meta.table_name, column=field.column_name)
 
 
 def _refresh(instance: Any, layout: Layout, captured: Captured) -> None:

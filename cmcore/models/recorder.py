@@ -11,16 +11,20 @@ from cmcore.changes import MASK, Action, Change, equal
 from cmcore.context import Context
 from cmcore.engines.capture import Pair, Row
 from cmcore.hooks import dispatch
+from cmcore.keys import now
 from cmcore.layout import Layout
 from cmcore.models.literals import COMPUTED, Known, python_value
 from cmcore.models.unit import transaction_id
+
+_MARKING = {Action.DELETE, Action.RESTORE}
 
 
 class Entry(NamedTuple):
     """A change in the driver's values.
 
     Attributes:
-        positions: What differs, on an update; None where all fields count.
+        positions: What differs, on an update, or is known ahead of a statement; None
+            where all fields count.
     """
 
     action: Action
@@ -72,10 +76,26 @@ class Changes(Sequence[Change]):
         chosen = [entry for entry in self.entries if entry.action in actions]
         return Changes(self.layout, self.shared, chosen)
 
+    def without(self, absent: Mapping[Action, frozenset[int]]) -> "Changes":
+        """Return the changes without the fields at some places, by action."""
+        every = self.layout.recorded
+        chosen = [
+            entry._replace(
+                positions=tuple(p for p in entry.positions or every if p not in hidden)
+            )
+            if (hidden := absent.get(entry.action))
+            else entry
+            for entry in self.entries
+        ]
+        return Changes(self.layout, self.shared, chosen)
+
     def _make(self, entry: Entry) -> Change:
         action, old, new, positions = entry
         layout = self.layout
-        key = layout.key(new if old is None else old)
+        is_known = (
+            old is not None or positions is None or {*layout.keys} <= {*positions}
+        )
+        key = layout.key(new if old is None else old) if is_known else None
         return make_change(
             self.shared,
             action,
@@ -90,6 +110,7 @@ class Recorder:
 
     Args:
         at: The moment of the statement.
+        action: What an UPDATE or DELETE is to the row.
     """
 
     def __init__(
@@ -98,9 +119,14 @@ class Recorder:
         layout: Layout,
         context: Context,
         at: datetime,
+        action: Action,
     ) -> None:
         """Gather what all changes of the statement share."""
         self._layout = layout
+        self._action = action
+        self._gone = Action.PURGE if action is Action.PURGE else Action.DELETE
+        self._is_mark = bool(layout.marks) and action in _MARKING
+        self._marks = tuple(i for i in layout.marks if i not in layout.excluded)
         self._shared = {
             "model": layout.model,
             "context": context,
@@ -117,16 +143,30 @@ class Recorder:
                 if new is not None:
                     entries.append(Entry(Action.CREATE, None, new, None))
             elif new is None:
-                entries.append(Entry(Action.DELETE, old, None, None))
+                entries.append(Entry(self._gone, old, None, None))
+            elif self._is_mark:
+                entries.append(Entry(self._action, old, new, self._marks))
             else:
                 positions = self._differing(old, new)
                 if positions:
                     entries.append(Entry(Action.UPDATE, old, new, positions))
         return Changes(self._layout, self._shared, entries)
 
-    def announce(self, pairs: Sequence[Pair]) -> None:
-        """Tell the before-hooks what a statement is about to do, row by row."""
-        dispatch.before(self.changes(pairs))
+    def announce(
+        self, pairs: Sequence[Pair], *, absent: Mapping[Action, frozenset[int]] = {}
+    ) -> None:
+        """Tell the before-hooks what a statement is about to do, row by row.
+
+        Args:
+            pairs: The rows before it, and after it as a trial has shown them.
+            absent: Where the values stand that the database computes.
+        """
+        self._tell(self.changes(pairs).without(absent))
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        """Call the before-hooks; what they write is older than this statement."""
+        dispatch.before(changes)
+        self._shared = {**self._shared, "at": now()}
 
     def announce_updates(
         self, rows: Sequence[Pair], assigned: Known, *, is_computed: bool
@@ -143,7 +183,7 @@ class Recorder:
             for old, _ in rows
             if old is not None
         )
-        dispatch.before([change for change in intended if change is not None])
+        self._tell([change for change in intended if change is not None])
 
     def announce_inserts(self, rows: Sequence[Known]) -> None:
         """Tell the before-hooks of rows that are known from the call alone."""
@@ -165,7 +205,7 @@ class Recorder:
             key = values if len(values) > 1 else (values[0] if values else None)
             change = make_change(self._shared, Action.CREATE, key, None, _frozen(new))
             changes.append(change)
-        dispatch.before(changes)
+        self._tell(changes)
 
     def _intended(self, old: Row, assigned: Known, is_computed: bool) -> Change | None:
         layout = self._layout
@@ -176,14 +216,14 @@ class Recorder:
             if i in layout.excluded or i in layout.stamp_positions:
                 continue
             was, will = layout.value(i, old[i]), python_value(field, value)
-            if not equal(was, will):
+            if self._is_mark or not equal(was, will):
                 before[field.name] = _hidden(layout, i, was)
                 after[field.name] = _hidden(layout, i, will)
-        if not after and not is_computed:
+        if not after and not is_computed and not self._is_mark:
             return None
         key = layout.key(old)
         return make_change(
-            self._shared, Action.UPDATE, key, _frozen(before), _frozen(after)
+            self._shared, self._action, key, _frozen(before), _frozen(after)
         )
 
     def _differing(self, old: Row, new: Row) -> tuple[int, ...]:

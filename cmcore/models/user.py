@@ -16,10 +16,10 @@ from cmcore.models.base import Model
 from cmcore.models.guards import ProtectedRow
 from cmcore.models.mixins import (
     AuditMixin,
-    SoftDeleteMixin,
     StampedReference,
     StampedTime,
 )
+from cmcore.models.soft_delete import SoftDeleteMixin
 from cmcore.schema.constraints import checks_of, default, with_declared_lengths
 
 
@@ -64,11 +64,7 @@ class User(AuditMixin, SoftDeleteMixin, Model):
         guard = ProtectedRow(SYSTEM, unique="email")
 
 
-User.add_index(
-    User.index(
-        User.email, unique=True, where=User.deleted_at.is_null(), name="uq_users_email"
-    )
-)
+User.add_index(User.index(User.email, unique=True, name="uq_users_email"))
 User.add_index(User.index(User.email, User.is_active, name="idx_users_email_active"))
 User.add_index(User.index(User.role, User.is_active, name="idx_users_role_active"))
 User.add_index(User.index(User.created_at, User.role, name="idx_users_created_at_role"))

@@ -21,7 +21,7 @@ from cmcore.schema import history
 LOCK_KEY = int.from_bytes(b"cmcore")
 LOCK_TIMEOUT = "5s"
 _LEAST_SQLITE = (3, 35, 0)  # the first that can drop a column
-_LOCK_NOT_AVAILABLE = "55P03"
+_LOCK_NOT_AVAILABLE, _DEADLOCK = "55P03", "40P01"
 
 
 def enter(db: peewee.Database, script: str, log: str, *, undo: bool) -> None:
@@ -67,16 +67,11 @@ def begin_locked(db: Any) -> Iterator[None]:
         yield
 
 
-def is_lock_timeout(error: BaseException) -> bool:
-    """Tell whether PostgreSQL gave up waiting for somebody else's lock."""
-    return sqlstate(error) == _LOCK_NOT_AVAILABLE
-
-
-def sqlstate(error: BaseException) -> str | None:
-    """Return PostgreSQL's code of an error, whichever driver says it."""
+def is_lock_conflict(error: BaseException) -> bool:
+    """Tell whether PostgreSQL gave up waiting for a lock that somebody else holds."""
     original = getattr(error, "orig", None)
-    codes = [getattr(original, name, None) for name in ("pgcode", "sqlstate")]
-    return next((code for code in codes if code), None)
+    codes = {getattr(original, name, None) for name in ("pgcode", "sqlstate")}
+    return bool(codes & {_LOCK_NOT_AVAILABLE, _DEADLOCK})
 
 
 def _lock_sqlite(db: Any) -> None:

@@ -5,24 +5,20 @@ needs neither the application's code nor cmcore's when it runs.
 """
 
 import ast
-import importlib
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import peewee
-
 from cmcore.engines.internals import internal
 from cmcore.engines.rendering import Statements, render
 from cmcore.errors import ConfigurationError
+from cmcore.schema.application import models_of
 from cmcore.schema.history import migrations_path
 from cmcore.schema.new_script_text import script_text
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SCRIPT = re.compile(r"\d{3}_[^.]+\.py")
-_LIBRARIES = {"cmcore", "peewee", "playhouse"}
 
 
 class NewScript(NamedTuple):
@@ -109,47 +105,13 @@ def _tables_of(path: Path) -> Iterator[str]:
 
 
 def _models(module: str) -> list[Any]:
-    """Return the module's models, and the models between them of many-to-many."""
     if module.partition(".")[0] == "cmcore":
         msg = (
             f"The tables of {module} are made by cmcore's own scripts: run `cmcore "
             "migrate`. Name a module of the application."
         )
         raise ConfigurationError(msg)
-    values = list(vars(_imported(module)).values())
-    found = [value for value in values if _is_model(value)]
-    own = [m for m in found if m.__module__.partition(".")[0] not in _LIBRARIES]
-    for model in list(own):
-        fields = model._meta.manytomany.values()
-        own += [f.through_model for f in fields if _is_model(f.through_model)]
-    return list(dict.fromkeys(own))
-
-
-def _is_model(value: Any) -> bool:
-    is_class = isinstance(value, type) and issubclass(value, peewee.Model)
-    return is_class and hasattr(value, "_meta") and value is not peewee.Model
-
-
-def _imported(module: str) -> Any:
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise _broken(module, error) from error
-        msg = f"There is no module {module!r}, seen from {here}."
-        raise ConfigurationError(msg) from None
-    except Exception as error:  # whatever an application does when it is imported
-        raise _broken(module, error) from error
-    finally:
-        sys.path.remove(here)
-
-
-def _broken(module: str, error: Exception) -> ConfigurationError:
-    return ConfigurationError(
-        f"The module {module} cannot be imported: {type(error).__name__}: {error}"
-    )
+    return models_of(module)
 
 
 def _bases(models: Sequence[Any]) -> list[Any]:

@@ -53,11 +53,12 @@ def pick(migrator, sqlite, postgresql):
 
 def refuse_without_needed(database):
     """Refuse while a table is missing that the foreign keys refer to."""
-    missing = set(NEEDED) - set(database.get_tables())
-    if missing:
-        names = ", ".join(sorted(missing))
-        msg = f"Create {{names}} first; `cmcore migrate` makes users and customers."
-        raise RuntimeError(msg)
+    for table in NEEDED:
+        try:
+            database.execute_sql(f'SELECT 1 FROM "{{table}}" LIMIT 0')
+        except pw.DatabaseError as error:
+            msg = f"Create {{table}} first; `cmcore migrate` makes users and customers."
+            raise RuntimeError(msg) from error
 
 
 def models():

@@ -21,19 +21,18 @@ from cmcore.errors import MigrationError
 from cmcore.layout import quoted
 from cmcore.schema import orphans, present, tables
 from cmcore.schema.columns import Column, NewIndex
-from cmcore.schema.guard import is_lock_timeout, sqlstate
+from cmcore.schema.guard import is_lock_conflict
 from cmcore.schema.state import Substitute, Verb
 
 logger = logging.getLogger("cmcore.migrations")
 
 # Who waits for a table of its own makes everybody behind it wait as well.
-BRIEFLY = "100ms"
+BRIEFLY = "80ms"
 # Who only checks or builds waits beside the others.
 PATIENTLY = "60s"
 ATTEMPTS = 60
 PAUSE = 0.5
 _TURN = int.from_bytes(b"cmonline")
-_DEADLOCK = "40P01"
 
 
 class _Preparation(Substitute):
@@ -53,6 +52,13 @@ class _Preparation(Substitute):
             )
             error.args = (text,)
             raise
+        except peewee.IntegrityError as error:
+            text = (
+                f"{script} was not run, and what was made ahead of it stays: rows "
+                f"stand in the way that were not there before ({verb.what}): "
+                f"{str(error).strip()}. Look at them, and run again."
+            )
+            raise MigrationError(text) from error
 
 
 def prepare(db: peewee.Database, script: Callable[..., None]) -> None:
@@ -138,6 +144,8 @@ def replace_index(db: peewee.Database, index: NewIndex) -> None:
         return
     tables.refuse_to_drop_index(db, index.name, index.table)
     if not present.has_index(db, index.beside):
+        if not present.has_index(db, index.beside, is_valid=False):
+            tables.refuse_taken(db, index.beside.name)
         _build(db, index.beside)
     drop = f"DROP INDEX {quoted(index.name)}"
     _try(db, BRIEFLY, drop, tables.index_renaming(index))
@@ -160,16 +168,15 @@ def settle_orphans(
 
 def _build(db: peewee.Database, index: NewIndex) -> None:
     """Build an index anew until it is whole; no failed one stays."""
-    name = quoted(index.name)
+    drop = f"DROP INDEX CONCURRENTLY IF EXISTS {quoted(index.name)}"
+    _value(db, "SELECT set_config('lock_timeout', ?, false)", PATIENTLY)
     for attempt in range(ATTEMPTS):
-        _set_lock_timeout(db, PATIENTLY)
-        run(db, f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
         try:
+            run(db, drop)
             run(db, index.sql("CONCURRENTLY"))
         except peewee.DatabaseError as error:
             if not _is_worth_another_try(error, attempt):
-                _set_lock_timeout(db, PATIENTLY)
-                run(db, f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+                run(db, drop)
                 raise
             time.sleep(PAUSE)
         else:
@@ -197,7 +204,7 @@ def _try(db: Any, wait: str, *statements: str) -> None:
 
 
 def _is_worth_another_try(error: peewee.DatabaseError, attempt: int) -> bool:
-    if not is_lock_timeout(error) and sqlstate(error) != _DEADLOCK:
+    if not is_lock_conflict(error):
         return False
     if attempt + 1 < ATTEMPTS:
         return True
@@ -206,10 +213,6 @@ def _is_worth_another_try(error: peewee.DatabaseError, attempt: int) -> bool:
         "and run again."
     )
     raise MigrationError(msg) from error
-
-
-def _set_lock_timeout(db: peewee.Database, wait: str) -> None:
-    _value(db, "SELECT set_config('lock_timeout', ?, false)", wait)
 
 
 def _value(db: peewee.Database, sql: str, *params: Any) -> Any:

@@ -32,7 +32,7 @@ def settle(
     keys = foreign_keys(table, references)
     if not is_sqlite(db) and missing_constraints(db, table, keys) == ({}, []):
         return
-    lock(db, "users", table)
+    lock(db, "users", table, mode="SHARE ROW EXCLUSIVE")
     if heir := heir_of_orphans(db, table, references):
         give_away(db, table, references, keep_in, heir)
 

@@ -256,17 +256,32 @@ class Script:
                 text = f"{self._name} refused, and nothing was changed: {error}"
                 error.args = (text,)
                 raise
-            except peewee.OperationalError as error:
-                if guard.is_lock_timeout(error):
-                    msg = (
-                        f"{self._name} gave up, and nothing was changed: another "
-                        f"transaction kept a table locked for {guard.LOCK_TIMEOUT} "
-                        f"({what}). End it, and run again."
-                    )
-                    raise MigrationError(msg) from error
-                raise
+            except peewee.DatabaseError as error:
+                msg = _gave_up(self._name, what, error)
+                raise MigrationError(msg) from error
 
         self._migrator.run(step)
+
+
+def _gave_up(name: str, what: str, error: peewee.DatabaseError) -> str:
+    if guard.is_lock_conflict(error):
+        return (
+            f"{name} gave up, and nothing was changed: another transaction kept a "
+            f"table locked for {guard.LOCK_TIMEOUT} ({what}). End it, and run again."
+        )
+    if isinstance(error, peewee.IntegrityError):
+        return (
+            f"{name} gave up, and nothing was changed: rows stand in the way that were "
+            f"not there before ({what}): {_without_values(error)}. Look at them, and "
+            "run again."
+        )
+    return f"{name} failed, and nothing was changed ({what}): {_without_values(error)}"
+
+
+def _without_values(error: peewee.DatabaseError) -> str:
+    """Return what the database says, without the row that PostgreSQL would quote."""
+    lines = str(error).splitlines()
+    return " ".join(line for line in lines if "Failing row contains" not in line)
 
 
 def _definitions(db: peewee.Database, rules: Sequence[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ that refuses raises `MigrationError`, and the runner's transaction undoes the re
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import peewee
 
@@ -15,17 +15,25 @@ from cmcore.engines.catalog import (
     is_sqlite,
     references_to,
     rows,
+    table_exists,
     taken_names,
 )
 from cmcore.engines.ddl import literal
 from cmcore.engines.introspection import run
+from cmcore.engines.postgresql_catalog import parts_on_columns
 from cmcore.errors import MigrationError
 from cmcore.layout import quoted
 from cmcore.schema import present
 from cmcore.schema.columns import Column, NewIndex, names
+from cmcore.schema.guard import LOCK_TIMEOUT, is_lock_conflict
 from cmcore.schema.rebuild import rebuild
 
 ALLOW_DATA_LOSS = "CMCORE_ALLOW_DATA_LOSS"
+
+# Shorter than the second after which PostgreSQL ends a deadlock by an error.
+LOCK_WAIT = "500ms"
+LOCK_ATTEMPTS = 10
+_TABLES = ("users", "customers", "audit_logs")
 
 
 def may_lose_data() -> bool:
@@ -129,6 +137,7 @@ def index_renaming(index: NewIndex) -> str:
 
 def drop_index(db: peewee.Database, name: str, table: str) -> None:
     """Drop an index, unless foreign keys need it to be unique."""
+    lock_all(db)
     refuse_to_drop_index(db, name, table)
     run(db, f"DROP INDEX {quoted(name)}")
 
@@ -164,11 +173,22 @@ def add_columns(db: peewee.Database, table: str, columns: Sequence[Column]) -> N
     parts = [f"ADD COLUMN {column.sql(sqlite=False)}" for column in new]
     parts += _constraint_parts(db, table, foreign_keys(table, columns))
     if parts:
+        lock_all(db)
         run(db, head + ", ".join(parts))
 
 
 def drop_columns(db: peewee.Database, table: str, columns: Sequence[str]) -> None:
-    """Drop columns, the last one first; their indexes must be gone."""
+    """Drop columns, the last one first; their indexes must be gone.
+
+    What an application made on them is no less in the way, though PostgreSQL would drop
+    it as well.
+    """
+    ours = {f"fk_{table}_{column}" for column in columns}
+    theirs = [] if is_sqlite(db) else parts_on_columns(db, table, columns, ours)
+    if theirs:
+        msg = f"{', '.join(theirs)} would go with columns of {table}. Drop it first."
+        raise MigrationError(msg)
+    lock_all(db)
     for column in reversed(columns):
         run(db, f"ALTER TABLE {quoted(table)} DROP COLUMN {quoted(column)}")
 
@@ -182,6 +202,8 @@ def add_constraints(
         return
     parts = _constraint_parts(db, table, constraints)
     if parts:
+        if any(text.startswith("CHECK") for text in constraints.values()):
+            lock_all(db)
         run(db, f"ALTER TABLE {quoted(table)} {', '.join(parts)}")
 
 
@@ -200,14 +222,34 @@ def drop_constraints(
     if is_sqlite(db):
         rebuild(db, table, drop=constraints)
         return
+    lock_all(db)
     parts = [f"DROP CONSTRAINT {quoted(name)}" for name in constraints]
     run(db, f"ALTER TABLE {quoted(table)} {', '.join(parts)}")
 
 
-def lock(db: peewee.Database, *tables: str) -> None:
-    """Keep everybody else away from tables until the script ends.
+def lock_all(db: peewee.Database) -> None:
+    """Keep everybody else away from all tables of cmcore until the script ends.
 
-    SQLite's write lock is held already.
+    Who writes to one of them writes to the trail next, and refers to users. A script
+    that took one table after the other would end in a deadlock with them.
     """
-    if not is_sqlite(db):
-        run(db, f"LOCK TABLE {names(tables)} IN ACCESS EXCLUSIVE MODE")
+    lock(db, *(table for table in _TABLES if table_exists(db, table)))
+
+
+def lock(db: Any, *tables: str, mode: str = "ACCESS EXCLUSIVE") -> None:
+    """Keep others away from tables until the script ends: from all, or from none yet.
+
+    While one of them is not to be had, those that are go back, so that whoever holds
+    it can come to an end. SQLite's write lock is held already.
+    """
+    for attempt in range(0 if is_sqlite(db) else LOCK_ATTEMPTS):
+        try:
+            with db.atomic():
+                run(db, f"SET LOCAL lock_timeout = '{LOCK_WAIT}'")
+                run(db, f"LOCK TABLE {names(tables)} IN {mode} MODE")
+        except peewee.OperationalError as error:
+            if not is_lock_conflict(error) or attempt + 1 == LOCK_ATTEMPTS:
+                raise
+        else:
+            run(db, f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+            return

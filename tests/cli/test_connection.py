@@ -57,6 +57,11 @@ def test_the_database_may_stand_anywhere(run: Run, url: str) -> None:
         (("status",), {"CMCORE_DATABASE_URL": url, "DATABASE_URL": wrong}),
         (("status",), {"CMCORE_DATABASE_URL": "", "DATABASE_URL": url}),
         (("--database", url, "audit", "list"), {}),
+        (("audit", "--database", url, "list"), {}),
+        (("audit", "--database", wrong, "list", "--database", url), {}),
+        (("audit", "list", "--database", url), {}),
+        (("plugins", "--database", url), {}),
+        (("migrations", "--database", url), {}),
     ):
         result = run(*arguments, env=env)
         assert result.exit_code == 0, (arguments, result.output)
@@ -133,6 +138,24 @@ def test_no_output_shows_a_password(
     assert result.exit_code in {2, 3}
     assert PASSWORD not in result.output
     assert "Error: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    "secret", [f"u:{PASSWORD}@h", f"postgresql://h/?password={PASSWORD}"]
+)
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(("audit", "show"), 1), (("migrate", "--target"), 1)],
+    ids=["not found", "refused"],
+)
+def test_no_refusal_shows_a_password(
+    run: Run, url: str, secret: str, command: tuple[str, ...], code: int
+) -> None:
+    """A URL in the place of an id or a name is not repeated either."""
+    result = run("--database", url, *command, secret)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert PASSWORD not in result.stderr
+    assert "…" in result.stderr
 
 
 @pytest.mark.postgresql

@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+from tests import stock
 from tests.cli.conftest import Run
 from tests.conftest import MakeUrl, connected
+from tests.stock import SCRIPTS
 
 
 def test_migrate_prints_what_it_applied(
@@ -19,6 +21,22 @@ def test_migrate_prints_what_it_applied(
     second = run("migrate", "--database", url)
     assert (second.exit_code, second.stdout) == (0, "")
     assert second.stderr == "Nothing was pending.\n"
+
+
+def test_what_was_done_before_a_refusal_is_told(
+    run: Run, engine: str, make_url: MakeUrl
+) -> None:
+    """Names are printed as the scripts are done, forward and back."""
+    url = make_url(engine)
+    with stock.opened(lambda *_args, **_options: url, engine) as db:
+        stock.migrate(db, 3)
+        stock.insert_customer(db, "c1", created_by="system", phone="none")
+    result = run("migrate", "--database", url)
+    assert (result.exit_code, result.stdout.splitlines()) == (1, SCRIPTS[3:5])
+    assert "ck_customers_phone_format" in result.stderr
+    result = run("rollback", "--count", "5", "--database", url)
+    assert (result.exit_code, result.stdout.splitlines()) == (1, SCRIPTS[4:0:-1])
+    assert "customers has 1 row(s)" in result.stderr
 
 
 def test_migrate_stops_at_its_target(run: Run, engine: str, make_url: MakeUrl) -> None:

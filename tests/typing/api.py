@@ -16,7 +16,6 @@ from cmcore.fields import (
     SecretField,
     UTCDateTimeField,
 )
-from cmcore.models import SoftDeleteMixin
 from cmcore.models.audit_log import Trail
 
 
@@ -26,7 +25,7 @@ class Depot(cmcore.Model):
     town = peewee.CharField()
 
 
-class Invoice(cmcore.AuditMixin, SoftDeleteMixin, cmcore.Model):
+class Invoice(cmcore.AuditMixin, cmcore.SoftDeleteMixin, cmcore.Model):
     """A model with every kind of field."""
 
     id = KeyField(primary_key=True)
@@ -53,7 +52,7 @@ class Swapped(cmcore.AuditMixin, cmcore.TimestampMixin, cmcore.Model):
     """The same mixins in the other order."""
 
 
-class Softly(SoftDeleteMixin, cmcore.TimestampMixin, cmcore.Model):
+class Softly(cmcore.SoftDeleteMixin, cmcore.TimestampMixin, cmcore.Model):
     """Mixins in any order."""
 
 

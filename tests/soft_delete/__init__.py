@@ -1,0 +1,1 @@
+"""Soft delete: what reads show and what writes leave alone."""

@@ -1,0 +1,54 @@
+"""The benchmarks run, with numbers that are small enough for a test."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeUrl
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+# The package that starts servers asks for a folder that some machines do not have.
+WARNINGS = ("-W", "error", "-W", "ignore:XDG_RUNTIME_DIR")
+SCRIPTS = ("004_add_customer", "005_add_soft", "006_add_check")
+
+
+def run(name: str, *arguments: str) -> str:
+    """Run a benchmark with warnings as errors, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, *WARNINGS, BENCHMARKS / name, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.postgresql
+@pytest.mark.slow
+def test_a_small_online_migration_is_measured(postgresql_url: str) -> None:
+    """Both ways and every script have their figures, and the stock tool is content."""
+    shown = run("online_migration.py", "--rows", "500", "--server", postgresql_url)
+    for script in SCRIPTS:
+        row = rf"{script}\w+ .* \d+\.\d .*( \d+ / \d+ .*){{3}}"
+        assert len(re.findall(row, shown)) == 2
+    assert shown.count("left to do for pw_migrate: nothing") == 2
+    assert shown.count("statements of others that failed: 0") == 2
+    assert re.search(r"--online: nobody waited longer than \d+\.\d{3} s", shown)
+
+
+def test_soft_delete_is_measured(engine: str, make_url: MakeUrl) -> None:
+    """Each comparison gives a ratio, on both engines."""
+    sizes = ("--rows", "200", "--deletes", "20", "--repeats", "1")
+    shown = run("soft_delete.py", "--database", make_url(engine), *sizes)
+    figures = re.findall(r"^│ (.*?) +│ +[0-9]+\.[0-9]{2} │$", shown, re.MULTILINE)
+    assert figures == [
+        "read a live row by a unique column, 90% deleted",
+        "read a live row by an indexed column, 90% deleted",
+        "build and run queries",
+        "delete() to update() of plain columns",
+        "delete() to update() of an indexed column",
+    ]
