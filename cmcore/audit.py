@@ -14,7 +14,7 @@ from cmcore.changes import Action, Change
 from cmcore.context import Context, storable
 from cmcore.encodings import encode_any
 from cmcore.engines.binding import engine_of
-from cmcore.entries import audit_rows
+from cmcore.entries import COLUMNS, audit_columns
 from cmcore.errors import (
     InvalidValueError,
     MissingReferenceError,
@@ -33,7 +33,6 @@ from cmcore.schema.checks import rules_of
 from cmcore.values import dumps, key_text
 
 _TABLE = "audit_logs"
-_VARYING = ("id", "action", "resource_id", "description", "old_values", "new_values")
 
 
 @hookimpl(tryfirst=True)
@@ -68,9 +67,9 @@ def _write(changes: Sequence[Change]) -> None:
         return
     context: Context = shared["context"]
     table = layout.model._meta.table_name
-    columns = _shared_columns(context, shared["at"], shared["transaction_id"], table)
-    rows = audit_rows(changes, context.user_email or context.user_id or "")
-    _insert(shared["database"], columns, rows)
+    known = _shared_columns(context, shared["at"], shared["transaction_id"], table)
+    columns = audit_columns(changes, context.user_email or context.user_id or "")
+    _insert(shared["database"], known, columns)
 
 
 def _is_entry(layout: Layout, changes: Changes) -> bool:
@@ -109,13 +108,14 @@ def _extra_json(extra: Mapping[str, Any]) -> str:
 
 
 def _insert(
-    database: Any, shared: dict[str, Any], rows: Sequence[tuple[Any, ...]]
+    database: Any, shared: dict[str, Any], columns: dict[str, list[Any]]
 ) -> None:
     engine = engine_of(database)
     if engine is None:
         return
     try:
-        engine.insert_rows(database, _TABLE, shared, _VARYING, rows)
+        known = {name: value for name, value in shared.items() if value is not None}
+        engine.insert_columns(database, _TABLE, known, columns)
     except peewee.IntegrityError as error:
         raise MissingReferenceError(
             table=_TABLE,
@@ -205,7 +205,8 @@ def record(  # noqa: PLR0913 - the columns of an entry
         shared["error_message"] = error_message and storable(str(error_message))
         key = None if resource_id is None else key_text(resource_id)
         row = (identifier, given["action"], key, given["description"], None, None)
-        _insert(database, shared, [row])
+        columns = {name: [value] for name, value in zip(COLUMNS, row, strict=True)}
+        _insert(database, shared, columns)
         entry: AuditLog = AuditLog.get_by_id(identifier)
     return entry
 

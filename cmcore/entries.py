@@ -4,7 +4,7 @@ What stands in the trail is what `values.encode` gives for the Python value. Ent
 that change the same fields are made together, a column at a time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby, repeat
 from operator import itemgetter
 from typing import Any
@@ -31,8 +31,12 @@ _WORDS = {
 }
 
 
-def audit_rows(changes: Changes, who: str) -> list[tuple[Any, ...]]:
-    """Return id, action, resource_id, description, old and new values of each change.
+COLUMNS = ("id", "action", "resource_id", "description", "old_values", "new_values")
+"""The columns that differ from entry to entry of one statement."""
+
+
+def audit_columns(changes: Changes, who: str) -> dict[str, list[Any]]:
+    """Return the columns of the entries of one statement's changes, by name.
 
     Args:
         changes: The changes of one statement.
@@ -41,19 +45,19 @@ def audit_rows(changes: Changes, who: str) -> list[tuple[Any, ...]]:
     layout = changes.layout
     writer = layout.cache.get("writer")
     if writer is None:
-        writer = layout.cache["writer"] = RowWriter(layout)
-    rows: list[tuple[Any, ...]] = []
+        writer = layout.cache["writer"] = EntryWriter(layout)
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     if dispatch.has_redactors():
         for i, entry in enumerate(changes.entries):
-            rows += writer.rows([entry], who, dispatch.redactions(changes[i]))
+            writer.add(columns, [entry], who, dispatch.redactions(changes[i]))
     else:
         for _, run in groupby(changes.entries, _SHARED):
-            rows += writer.rows(list(run), who)
-    return rows
+            writer.add(columns, list(run), who)
+    return columns
 
 
-class RowWriter:
-    """Writes the raw rows of one model as columns of entries."""
+class EntryWriter:
+    """Writes the raw rows of one model into columns of entries."""
 
     def __init__(self, layout: Layout) -> None:
         """Find the short way of each field once."""
@@ -66,27 +70,31 @@ class RowWriter:
         self._shapes: dict[Any, Shape] = {}
         self._key: int | None = layout.keys[0] if len(layout.keys) == 1 else None
 
-    def rows(
-        self, entries: Sequence[Any], who: str, redacted: frozenset[str] = _NOTHING
-    ) -> Iterable[tuple[Any, ...]]:
-        """Return the varying columns of entries with the same action and positions."""
+    def add(
+        self,
+        columns: dict[str, list[Any]],
+        entries: Sequence[Any],
+        who: str,
+        redacted: frozenset[str] = _NOTHING,
+    ) -> None:
+        """Add entries which have the same action and positions."""
         action, old, new, positions = entries[0]
         shape = self._shape(positions, redacted)
-        before = [e[1] for e in entries] if old is not None else None
-        after = [e[2] for e in entries] if new is not None else None
+        before = [] if old is None else [entry[1] for entry in entries]
+        after = [] if new is None else [entry[2] for entry in entries]
+        count = len(entries)
         name, word = _WORDS[action]
         what = f"{who} {word} {self._table}"
         told = self._told(positions) if action is Action.UPDATE else ""
-        keys = [self.key_text(row) for row in before or after or ()]
-        return zip(
-            [new_key() for _ in entries],
-            repeat(name),
-            keys,
-            [f"{what}{told}" if k is None else f"{what} {k}{told}" for k in keys],
-            repeat(None) if before is None else shape.texts(before),
-            repeat(None) if after is None else shape.texts(after),
-            strict=False,
-        )
+        keys = [self.key_text(row) for row in before or after]
+        columns["id"] += [new_key() for _ in entries]
+        columns["action"] += repeat(name, count)
+        columns["resource_id"] += keys
+        columns["description"] += [
+            f"{what}{told}" if key is None else f"{what} {key}{told}" for key in keys
+        ]
+        columns["old_values"] += shape.texts(before) if before else repeat(None, count)
+        columns["new_values"] += shape.texts(after) if after else repeat(None, count)
 
     def _told(self, positions: Sequence[int]) -> str:
         """Return the names of the fields that an update changed, in brackets."""

@@ -132,7 +132,7 @@ class Layout:
 
     def qualified_columns(self, qualifier: str) -> str:
         """Return all columns, comma-separated, behind the given qualifier."""
-        return ", ".join(f"{qualifier}.{column}" for column in self.columns)
+        return f"{qualifier}." + f", {qualifier}.".join(self.columns)
 
     def is_marked(self, row: Any) -> bool:
         """Tell whether a captured row is marked as deleted."""

@@ -54,8 +54,10 @@ class Shape:
             return [
                 template
                 % tuple(
-                    "null" if (raw := row[i]) is None else write(raw)
-                    for i, write in self._ones
+                    [
+                        "null" if (raw := row[i]) is None else write(raw)
+                        for i, write in self._ones
+                    ]
                 )
                 for row in rows
             ]

@@ -7,7 +7,7 @@ the caller's text; the logger `cmcore.sql` shows everything that is sent.
 import contextvars
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from cmcore.changes import MASK
@@ -67,9 +67,11 @@ def quiet(database: Any, sql: str, params: Sequence[Any] = ()) -> Any:
     return cursor
 
 
-def quiet_many(database: Any, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Execute one statement of our own for many rows."""
-    log(sql, rows)
+def quiet_many(database: Any, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+    """Execute one statement of our own for many rows, each of which is made late."""
+    if logger.isEnabledFor(logging.DEBUG):
+        rows = list(rows)
+        log(sql, rows)
     with internal.__exception_wrapper__:
         database.cursor().executemany(sql, rows)
 

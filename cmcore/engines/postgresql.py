@@ -225,21 +225,20 @@ class Postgresql(Savepoints):
 
     # -- rows of our own --------------------------------------------------------------
 
-    def insert_rows(
+    def insert_columns(
         self,
         database: Any,
         table: str,
         shared: dict[str, Any],
-        varying: tuple[str, ...],
-        rows: Sequence[tuple[Any, ...]],
+        columns: dict[str, list[Any]],
     ) -> None:
         """Insert rows that share most columns, by one statement of constant text."""
-        one, many = _insert_sql(table, varying, tuple(shared))
-        if len(rows) == 1:
-            quiet(database, one, [*rows[0], *shared.values()])
+        one, many = _insert_sql(table, tuple(columns), tuple(shared))
+        varying = columns.values()
+        if all(len(column) == 1 for column in varying):
+            quiet(database, one, [*(c[0] for c in varying), *shared.values()])
         else:
-            columns = map(_array, zip(*rows, strict=True))
-            quiet(database, many, [*shared.values(), *columns])
+            quiet(database, many, [*shared.values(), *map(_array, varying)])
 
 
 @functools.cache

@@ -9,6 +9,7 @@ import functools
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
 import peewee
@@ -297,21 +298,21 @@ class Sqlite(Savepoints):
 
     # -- rows of our own ------------------------------------------------------------
 
-    def insert_rows(
+    def insert_columns(
         self,
         database: Any,
         table: str,
         shared: dict[str, Any],
-        varying: tuple[str, ...],
-        rows: Sequence[tuple[Any, ...]],
+        columns: dict[str, list[Any]],
     ) -> None:
         """Insert rows that share most columns, with one prepared statement."""
-        sql = _insert_sql(table, varying, tuple(shared))
-        if len(rows) == 1:
-            quiet(database, sql, (*rows[0], *shared.values()))
+        sql = _insert_sql(table, tuple(columns), tuple(shared))
+        varying = columns.values()
+        if all(len(column) == 1 for column in varying):
+            quiet(database, sql, [*(c[0] for c in varying), *shared.values()])
         else:
-            constant = tuple(map(_adapted, shared.values()))
-            quiet_many(database, sql, [row + constant for row in rows])
+            constants = [repeat(_adapted(value)) for value in shared.values()]
+            quiet_many(database, sql, zip(*varying, *constants, strict=False))
 
 
 def _adapted(value: Any) -> Any:

@@ -41,7 +41,8 @@ class Recorded(Renderable, Bindable):
 
     Attributes:
         _instance: The object whose `save()` made the query, or None.
-        _sent: The query as it was executed, stamped and with its generators read.
+        _sent: The query as it was executed, stamped and with its generators read; None
+            where it is this one.
         _reach: What it sees of which source, where that is not the live rows.
         action: What an UPDATE or DELETE is to the row.
         marks: Whether all it does is to mark rows as deleted, or as live again.
@@ -118,7 +119,7 @@ class Recorded(Renderable, Bindable):
         query = self._prepared(database)._completed(layout, at, context.user_id)
         listening = dispatch.listeners()
         recorder = Recorder(database, layout, context, at, self.action)
-        self._sent = query
+        self._sent = None if query is self else query  # which would be a cycle
         try:
             rendered = render(query, database)
         except peewee.Insert.DefaultValuesException:

@@ -40,6 +40,7 @@ class Unit:
         "_layout",
         "_leave",
         "_savepoint",
+        "_transaction",
         "has_changed",
         "is_inside",
     )
@@ -52,25 +53,26 @@ class Unit:
         self._engine = engine
         self._layout = layout
         self._savepoint = savepoint or engine.needs_savepoint
-        self._leave: Any = None
+        self._leave: Any = None  # a plain function: a bound one would be a cycle
+        self._transaction: Any = None
         self.has_changed = self.is_inside = False
 
     def __enter__(self) -> "Unit":
         """Open a transaction, or a savepoint in the one that is open."""
-        database, engine = self._database, self._engine
+        database, engine, kind = self._database, self._engine, type(self)
         if engine.in_transaction(database):
             self.is_inside = True
-            self._leave = self._leave_open
+            self._leave = kind._leave_open
             if self._savepoint:
                 engine.savepoint(database)
-                self._leave = self._leave_savepoint
+                self._leave = kind._leave_savepoint
         elif database.transaction_depth() == 0:
-            transaction = database.atomic(*engine.begin_args)
-            transaction.__enter__()
-            self._leave = transaction.__exit__
+            self._transaction = database.atomic(*engine.begin_args)
+            self._transaction.__enter__()
+            self._leave = kind._leave_transaction
         else:  # manual_commit(), or after txn.commit(begin=False)
             database.begin(*engine.begin_args)
-            self._leave = self._leave_raw
+            self._leave = kind._leave_raw
         return self
 
     def before_reading(self) -> None:
@@ -83,7 +85,10 @@ class Unit:
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         """Keep everything, or undo everything."""
-        self._leave(kind, error, trace)
+        self._leave(self, kind, error, trace)
+
+    def _leave_transaction(self, kind: Any, error: Any, trace: Any) -> None:
+        self._transaction.__exit__(kind, error, trace)
 
     def _leave_savepoint(self, kind: Any, *_: object) -> None:
         if kind is not None:
