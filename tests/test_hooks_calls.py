@@ -328,6 +328,19 @@ def test_cmcore_register_commands(plugin: Register) -> None:
     assert status["bad"] == "error"
 
 
+def test_cmcore_check_password(plugin: Register) -> None:
+    """Each plugin is asked, and what it says is a reason; one that raises is broken."""
+    plugin(answering("cmcore_check_password", None), "content")
+    plugin(answering("cmcore_check_password", "in_a_breach"), "one")
+    plugin(answering("cmcore_check_password", ["too_plain", "reused"]), "two")
+    plugin(raising("cmcore_check_password", ValueError("down")), "bad")
+    user = User(email="eva@example.org", full_name="Eva Example")
+    reasons = dispatch.check_password(user, "a password")
+    assert sorted(reasons) == ["in_a_breach", "reused", "too_plain"]
+    status = {info.name: info.status for info in cmcore.plugins.list()}
+    assert (status["bad"], status["one"]) == ("error", "active")
+
+
 @pytest.mark.parametrize("hook", HOOKS)
 def test_every_hook_has_a_test_and_a_docstring(hook: str) -> None:
     """A function `test_<hook>` here, and words on it in specs.py that begin alike."""
