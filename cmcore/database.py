@@ -12,8 +12,8 @@ from cmcore.models.metaclass import binding
 def connect(url: str, *, plugins: bool = True, **options: Any) -> peewee.Database:
     """Open a database and bind every model that has none of its own.
 
-    A SQLite file is opened in WAL mode with `foreign_keys=1`, `synchronous=NORMAL` and
-    a busy timeout of 5 seconds; PostgreSQL sessions run in UTC.
+    A SQLite file is opened in WAL mode with `foreign_keys=1`, `synchronous=NORMAL`,
+    `temp_store=MEMORY` and a busy timeout of 5 seconds; PostgreSQL sessions run in UTC.
 
     Args:
         url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `:memory:`, or

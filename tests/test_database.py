@@ -145,12 +145,13 @@ def pragma(db: peewee.Database, name: str) -> Any:
 
 
 def test_sqlite_is_opened_with_care(tmp_path: Path) -> None:
-    """A file gets WAL, foreign keys, a busy timeout, and synchronous NORMAL."""
+    """A file gets WAL, foreign keys, a busy timeout, synchronous and temp_store."""
     with connected(f"sqlite:///{tmp_path}/a.db") as db:
         assert pragma(db, "journal_mode") == "wal"
         assert pragma(db, "foreign_keys") == 1
         assert pragma(db, "busy_timeout") == 5000
         assert pragma(db, "synchronous") == 1
+        assert pragma(db, "temp_store") == 2
         db.close()
         db.connect()
         assert (pragma(db, "foreign_keys"), pragma(db, "busy_timeout")) == (1, 5000)
