@@ -133,7 +133,10 @@ def test_every_error_is_in_one_tree_and_explained() -> None:
 
 
 def test_every_hook_is_explained_with_its_arguments() -> None:
-    """The headings of docs/hooks.md are the hooks of specs.py, arguments included."""
+    """The headings of docs/hooks.md are the hooks of specs.py, arguments included.
+
+    So is the list at its top.
+    """
     page = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
     headings = re.findall(r"^### `(cmcore_.*)`$", page, re.MULTILINE)
     hooks = [
@@ -142,6 +145,12 @@ def test_every_hook_is_explained_with_its_arguments() -> None:
         if name.startswith("cmcore_")
     ]
     assert sorted(headings) == sorted(hooks)
+    listed = [
+        hook
+        for row in re.findall(r"^\| `cmcore_.*$", page, re.MULTILINE)
+        for hook in re.findall(r"`(cmcore_\w+\(.*?\))`", row)
+    ]
+    assert sorted(listed) == sorted(hooks)
 
 
 def test_every_hook_has_an_example_and_says_what_errors_do() -> None:

@@ -65,10 +65,14 @@ def refuse(user: User | None, problem: str) -> str:
 
 
 def unlock(user: User) -> None:
-    """Let a locked user try again, and forget the failures."""
+    """Let a locked user try again, and forget the failures.
+
+    Where there are none, nothing is written.
+    """
     with whole(User, always=True):
-        compare_and_set(User, CLEARED, User.id == user.id)
-        tell(AuditAction.USER_ACTIVATE, user, "Account unlocked", event="unlock")
+        has_failed = User.failed_login_attempts > 0
+        if compare_and_set(User, CLEARED, User.id == user.id, has_failed):
+            tell(AuditAction.USER_ACTIVATE, user, "Account unlocked", event="unlock")
 
 
 def _lock() -> peewee.Node:

@@ -48,6 +48,8 @@ def set_password(user: User, new_password: str) -> None:
 def disable_user(user: User) -> None:
     """Let a user log in no more, which ends his sessions by `auth_epoch`.
 
+    Where he is disabled already, nothing is written.
+
     Raises:
         LastAdminError: He is the last active admin.
     """
@@ -55,7 +57,7 @@ def disable_user(user: User) -> None:
 
 
 def enable_user(user: User) -> None:
-    """Let a disabled user log in again."""
+    """Let a disabled user log in again; where he is enabled, nothing is written."""
     _set_active(user, AuditAction.USER_ACTIVATE, "User enabled", is_active=True)
 
 
@@ -63,6 +65,9 @@ def _set_active(
     user: User, action: AuditAction, description: str, *, is_active: bool
 ) -> None:
     with whole(User, always=True):
+        is_other = User.is_active != is_active
+        changes = User.select().where(User.id == user.id, is_other).exists()
         user.is_active = is_active
         user.save(only=[User.is_active])
-        tell(action, user, description)
+        if changes:
+            tell(action, user, description)

@@ -1,7 +1,9 @@
 """`user …`: the people who can log in."""
 
 import functools
+import getpass
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +14,14 @@ from cmcore import accounts
 from cmcore.cli.connection import with_database
 from cmcore.cli.output import note, show_json, show_lines, show_table
 from cmcore.cli.program import Failure
+from cmcore.errors import InvalidCredentialsError
 from cmcore.models import User, UserRole
 from cmcore.models.schema_state import require_schema
 
 Function = Callable[..., Any]
+
+TRIES = 3  # for the code that ends an enrolment
+USAGE = 2
 
 password_option = click.option(
     "--password-stdin",
@@ -120,16 +126,18 @@ def set_password(*, person: User, from_stdin: bool) -> None:
 @on_user
 def disable(*, person: User) -> None:
     """Let a user log in no more."""
+    was_active = person.is_active
     accounts.disable_user(person)
-    note(f"{person.email} cannot log in any more.")
+    _say(person, "cannot log in", changed=was_active)
 
 
 @user.command("enable")
 @on_user
 def enable(*, person: User) -> None:
     """Let a disabled user log in again."""
+    was_active = person.is_active
     accounts.enable_user(person)
-    note(f"{person.email} can log in again.")
+    _say(person, "is enabled", changed=not was_active)
 
 
 @user.command("unlock")
@@ -137,7 +145,7 @@ def enable(*, person: User) -> None:
 def unlock(*, person: User) -> None:
     """Let a user try again who is locked after too many failures."""
     accounts.unlock(person)
-    note(f"{person.email} is not locked.")
+    _say(person, "is not locked", changed=person.failed_login_attempts > 0)
 
 
 @user.command("enrol-2fa")
@@ -151,16 +159,27 @@ def unlock(*, person: User) -> None:
 @password_option
 @on_user
 def enrol(*, person: User, issuer: str, from_stdin: bool) -> None:
-    """Switch a second factor on: shows a QR code, asks for a code.
+    """Switch a second factor on: shows a QR code, asks for a code of it.
+
+    The code is asked for on the terminal, also with --password-stdin. A wrong one
+    counts as at a login, and may be typed three times. Nothing changes until a right
+    one is given.
 
     Prints ten recovery codes, one a line, which are shown only now.
     """
-    enrolment = accounts.begin_totp(
-        person, _password(from_stdin=from_stdin), issuer=issuer
-    )
-    note(f"Let an authenticator read this:\n\n{enrolment.qr()}")
-    note(f"Or type in: {enrolment.secret}")
-    recovery_codes = accounts.confirm_totp(person, _line("Code", from_stdin=from_stdin))
+    password = _first_line() if from_stdin else _asked("Password")
+    try:
+        enrolment = accounts.begin_totp(person, password, issuer=issuer)
+        note(f"Let an authenticator read this:\n\n{enrolment.qr()}")
+        note(f"Or type in: {enrolment.secret}")
+        recovery_codes = _confirmed(person)
+    except InvalidCredentialsError:
+        message = (
+            "The password or the code is not right, or not any more; nothing was "
+            "changed. Run the command again. After five failures the account is locked "
+            "for a while, as at a login."
+        )
+        raise Failure(message) from None
     note("It is on. Keep these recovery codes; each works once:")
     show_lines(recovery_codes)
 
@@ -169,29 +188,59 @@ def enrol(*, person: User, issuer: str, from_stdin: bool) -> None:
 @on_user
 def disable_2fa(*, person: User) -> None:
     """Switch off the second factor of a user who lost it; nothing is asked."""
+    had_one = person.is_2fa_enabled
     accounts.remove_totp(person)
-    note(f"{person.email} has no second factor any more.")
+    _say(person, "has no second factor", changed=had_one)
+
+
+def _say(person: User, state: str, *, changed: bool) -> None:
+    """Say how it is now, and whether it was so before."""
+    note(f"{person.email} {state}{'' if changed else ' anyway; nothing was changed'}.")
+
+
+def _confirmed(person: User) -> list[str]:
+    """Ask for the code of an enrolment until it is right, and return recovery codes."""
+    tries = 1
+    while True:
+        code = _asked("Code", otherwise="nothing was switched on")
+        try:
+            return accounts.confirm_totp(person, code)
+        except InvalidCredentialsError as error:
+            if error.reason != "wrong_code" or tries == TRIES:
+                raise
+        note("That is not the code. Type the one that is shown now.")
+        tries += 1
 
 
 def _new_password(*, from_stdin: bool) -> str:
-    if from_stdin:
-        return _line("", from_stdin=True)
-    return str(
-        click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    )
+    return _first_line() if from_stdin else _asked("Password", twice=True)
 
 
-def _password(*, from_stdin: bool) -> str:
-    if from_stdin:
-        return _line("", from_stdin=True)
-    return str(click.prompt("Password", hide_input=True, err=True))
+def _first_line() -> str:
+    line = sys.stdin.readline()
+    if not line:
+        message = "Standard input is empty; its first line has to be the password."
+        raise Failure(message, USAGE)
+    return line.rstrip("\r\n")
 
 
-def _line(what: str, *, from_stdin: bool) -> str:
-    """Return what is typed in, or the next line of standard input."""
-    if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
-    return str(click.prompt(what, err=True))
+def _asked(
+    what: str, *, twice: bool = False, otherwise: str = "use --password-stdin"
+) -> str:
+    """Return what is typed on the terminal, which does not show it.
+
+    That is the terminal itself, wherever standard input comes from.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            typed = click.prompt(
+                what, hide_input=True, confirmation_prompt=twice, err=True
+            )
+        except getpass.GetPassWarning:
+            message = f"There is no terminal to ask on; {otherwise}."
+            raise Failure(message, USAGE) from None
+    return str(typed)
 
 
 def _document(person: User) -> dict[str, Any]:

@@ -98,5 +98,6 @@ class LastAdminError(AuthenticationError):
         """Say what to do first."""
         return (
             "users: nobody would be left who is an active admin; nothing was changed. "
-            "Give the role to somebody else first."
+            "Make another admin first: `cmcore user create ... --role admin`, or "
+            "User.update(role=...)."
         )

@@ -247,6 +247,19 @@ def test_the_user_system_cannot_log_in(database: peewee.Database) -> None:
     assert (result.ok, result.internal_reason) == (False, "inactive")
 
 
+@pytest.mark.parametrize("operation", ["disable", "enable", "unlock", "remove_totp"])
+def test_what_is_so_already_is_no_event(ada: User, operation: str) -> None:
+    """The second call writes nothing, whatever the object held."""
+    call = {"disable": accounts.disable_user, "enable": accounts.enable_user}.get(
+        operation
+    ) or getattr(accounts, operation)
+    if operation == "disable":
+        call(User.get_by_id(ada.id))
+    before = AuditLog.select().count(), User.get_by_id(ada.id).__data__
+    call(ada)
+    assert (AuditLog.select().count(), User.get_by_id(ada.id).__data__) == before
+
+
 def test_disabling_and_enabling(ada: User) -> None:
     """Both are entries, and decide who logs in."""
     accounts.disable_user(ada)

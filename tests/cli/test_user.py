@@ -148,11 +148,26 @@ def test_disabling_enabling_unlocking(run: Run, url: str) -> None:
         assert accounts.authenticate("eve@example.org", PASSWORD)
 
 
+@pytest.mark.parametrize("command", ["unlock", "enable", "disable-2fa", "disable"])
+def test_what_is_so_already_is_said(run: Run, url: str, command: str) -> None:
+    """With 0, and without an entry."""
+    with connected(url):
+        eve = User.get(User.email == "eve@example.org")
+        if command == "disable":
+            accounts.disable_user(eve)
+        before = AuditLog.select().count()
+    result = run("user", command, "eve@example.org", "--database", url)
+    assert result.exit_code == 0
+    assert "anyway; nothing was changed." in result.stderr
+    with connected(url):
+        assert AuditLog.select().count() == before
+
+
 def test_the_last_admin_is_not_disabled(run: Run, url: str) -> None:
     """It is refused with 1, and says what to do first."""
     result = run("user", "disable", EMAIL, "--database", url)
     assert result.exit_code == 1
-    assert "Give the role to somebody else" in result.stderr
+    assert "Make another admin first" in result.stderr
 
 
 def test_a_second_factor_is_enrolled(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,13 +185,40 @@ def test_a_second_factor_is_enrolled(url: str, monkeypatch: pytest.MonkeyPatch) 
         assert accounts.authenticate(EMAIL, PASSWORD, recovery_codes[0])
 
 
-def test_a_wrong_code_enrols_nothing(url: str) -> None:
-    """At the prompts too: 1, and no second factor."""
-    result = typed(url, "enrol-2fa", EMAIL, lines=[PASSWORD, "000000"])
+def test_a_wrong_code_may_be_typed_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the same seed; the third one may be right."""
+    seed = pyotp.random_base32()
+    monkeypatch.setattr(codes, "new_seed", lambda: seed)
+    lines = [PASSWORD, "wrong", "wrong", pyotp.TOTP(seed).now()]
+    result = typed(url, "enrol-2fa", EMAIL, lines=lines)
+    assert (result.exit_code, len(result.stdout.split())) == (0, 10)
+    assert result.stderr.count("That is not the code") == 2
+    assert result.stderr.count("Or type in") == 1
+
+
+def test_three_wrong_codes_enrol_nothing(url: str) -> None:
+    """The command ends with 1, each counts as a failure, and there is no factor."""
+    result = typed(url, "enrol-2fa", EMAIL, lines=[PASSWORD, *["wrong"] * 4])
     assert result.exit_code == 1
+    assert "Run the command again." in result.stderr
     assert PASSWORD not in result.output
     with connected(url):
+        assert User.get(User.email == EMAIL).failed_login_attempts == 3
         assert accounts.authenticate(EMAIL, PASSWORD)
+
+
+@pytest.mark.parametrize("lines", [[PASSWORD], []])
+def test_the_end_of_input_is_no_failure(url: str, lines: list[str]) -> None:
+    """Neither at the code nor at the password: nothing is counted, nothing told."""
+    result = typed(url, "enrol-2fa", EMAIL, "--password-stdin", lines=lines)
+    assert result.exit_code == (1 if lines else 2)
+    with connected(url):
+        ada = User.get(User.email == EMAIL)
+        assert (ada.failed_login_attempts, ada.is_2fa_enabled) == (0, False)
+        told = [entry.action for entry in AuditLog.for_instance(ada)]
+        assert "login_failed" not in told
 
 
 def test_a_lost_second_factor_is_switched_off(run: Run, url: str) -> None:
