@@ -110,7 +110,7 @@ class _Reading:
             )
             return UnreachableDatabaseError(msg)
         if failure.kind == "absent":
-            return pending(self._database, self._table, text)
+            return pending(self._database, self._layout, text)
         if failure.kind == "unique":
             return self._duplicate(failure)
         if failure.kind in {"missing", "reference", "referenced"}:
@@ -269,16 +269,19 @@ class _Reading:
         return error
 
 
-def pending(database: Any, table: str, text: str) -> Exception | None:
+def pending(database: Any, layout: Layout, text: str) -> Exception | None:
     """Return the error of a statement that found a table or column of ours absent."""
+    table = layout.model._meta.table_name
     if not any(own in text for own in _OWN_TABLES) and table not in _OWN_TABLES:
         return None
     engine = engine_of(database)
     scripts: tuple[str, ...] = ()
     if engine is not None and engine.is_readable(database):
         state = schema_of(database)
-        if state.kind != "none" and not state.pending and table not in _OWN_TABLES:
+        if state.kind != "none" and not state.pending and not layout.owned:
             return None
+        if state.kind == "trail" and layout.owned and table != "audit_logs":
+            return PendingMigrationsError((), table, is_trail=True)
         scripts = tuple(state.pending)
     return PendingMigrationsError(scripts, table)
 
