@@ -7,7 +7,7 @@ import peewee
 
 from cmcore.engines.binding import engine_of
 from cmcore.engines.execution import hidden_parameters, quiet
-from cmcore.engines.failures import Failure, code_of, read_failure
+from cmcore.engines.failures import Failure, code_of, read_failure, unusable
 from cmcore.errors import (
     CmcoreError,
     DatabaseLockedError,
@@ -71,7 +71,7 @@ class translated:  # noqa: N801 - reads as a clause: with translated(query, …)
         if query is None:  # `or` would ask the query for its length, and run it
             query = self._query
         reading = _Reading(query, self._database, self._layout)
-        typed: Any = failure and reading.read(failure, str(error))
+        typed: Any = failure and reading.read(failure, error)
         if self._layout.hides:
             raise typed or _without_words(error, self._layout) from None
         if typed is not None:
@@ -100,17 +100,13 @@ class _Reading:
         # a model that nobody watches sends what peewee sends, after errors too
         self._asks = layout.audit or dispatch.listeners().plugged
 
-    def read(self, failure: Failure, text: str) -> Exception | None:
+    def read(self, failure: Failure, error: Exception) -> Exception | None:
         if failure.kind == "locked":
             return DatabaseLockedError(self._table)
         if failure.kind == "unusable":
-            msg = (
-                f"{self._table}: the database cannot be used ({text.strip()}). Check "
-                "that the server runs, that the disk has room, and that you may write."
-            )
-            return UnreachableDatabaseError(msg)
+            return UnreachableDatabaseError(f"{self._table}: {unusable(error)}")
         if failure.kind == "absent":
-            return pending(self._database, self._layout, text)
+            return pending(self._database, self._layout, str(error))
         if failure.kind == "unique":
             return self._duplicate(failure)
         if failure.kind in {"missing", "reference", "referenced"}:
