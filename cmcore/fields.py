@@ -8,13 +8,24 @@ import enum
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from sqlite3 import PrepareProtocol
 from typing import TYPE_CHECKING, Any
 
 import peewee
 
 from cmcore.errors import ConfigurationError, InvalidValueError, NaiveDatetimeError
 from cmcore.keys import new_key
+from cmcore.moments import Moment, in_utc, parsed
+
+__all__ = [
+    "EmailField",
+    "EnumField",
+    "ForeignKeyField",
+    "JSONField",
+    "KeyField",
+    "ManyToManyField",
+    "SecretField",
+    "UTCDateTimeField",
+]
 
 if TYPE_CHECKING:  # peewee's classes are generic for type checkers only
     # "or Any" is None where a field allows NULL: nobody is made to ask for it.
@@ -177,33 +188,6 @@ class EnumField(_UniformField):
         return value if member is None else member
 
 
-class _Moment(datetime):
-    """A datetime in UTC as it goes to a driver.
-
-    PostgreSQL's drivers take it for the datetime that it is. sqlite3 asks it to
-    conform, and it becomes text of one length for all moments, which sorts.
-    """
-
-    def __str__(self) -> str:
-        return self.isoformat(" ", "microseconds")
-
-    def __conform__(self, protocol: Any) -> str | None:
-        return str(self) if protocol is PrepareProtocol else None
-
-
-def _parsed(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
-
-
-def _in_utc(moment: datetime) -> datetime:
-    if moment.tzinfo is UTC:
-        return moment
-    return moment.astimezone(UTC)
-
-
 def _has_zones(types: Mapping[str, str] | None) -> bool:
     """Tell by an engine's column types whether it has one for moments."""
     return not types or types.get("DATETIME") != "DATETIME"
@@ -248,7 +232,7 @@ class UTCDateTimeField(_DateTimeField):
 
     def db_value(self, value: Any) -> Any:
         """Return the moment in UTC in a form that every driver stores well."""
-        moment = _parsed(value) if isinstance(value, str) else value
+        moment = parsed(value) if isinstance(value, str) else value
         if isinstance(moment, datetime):
             return self._stored(moment)
         if isinstance(value, date):
@@ -257,26 +241,26 @@ class UTCDateTimeField(_DateTimeField):
             raise _invalid(self, value, "It is no aware datetime and no ISO 8601 text.")
         return value  # NULL, an expression, an interval
 
-    def _stored(self, moment: datetime) -> _Moment:
+    def _stored(self, moment: datetime) -> Moment:
         if moment.utcoffset() is None:
             raise NaiveDatetimeError(field_label(self), _shown(self, moment))
         try:
-            utc = _in_utc(moment)
+            utc = in_utc(moment)
         except OverflowError as error:
             detail = "In UTC it is not within the years 1 to 9999."
             raise _invalid(self, moment, detail) from error
-        return _Moment.combine(utc, utc.timetz())
+        return Moment.combine(utc, utc.timetz())
 
     def python_value(self, value: Any) -> Any:
         """Return the moment as an aware datetime in UTC."""
-        moment = _parsed(value) if isinstance(value, str) else value
+        moment = parsed(value) if isinstance(value, str) else value
         if not isinstance(moment, datetime):
             return value
-        if isinstance(moment, _Moment):
+        if isinstance(moment, Moment):
             return datetime.combine(moment, moment.timetz())
         if moment.tzinfo is None:
             return moment.replace(tzinfo=UTC)
-        return _in_utc(moment)
+        return in_utc(moment)
 
     def truncate(self, part: str) -> Any:
         """Return an expression: the moment cut down to a part, a datetime in UTC."""

@@ -109,12 +109,12 @@ class Layout:
 
     def _positions_of(self, option: str) -> frozenset[int]:
         names = getattr(self.model._meta, option)
-        if isinstance(names, str) or any(n not in self.names for n in names):
-            unknown = names if isinstance(names, str) else set(names) - set(self.names)
+        unknown = [name for name in names if name not in self.names]
+        if unknown:
+            model = self.model.__name__
             msg = (
-                f"{self.model.__name__}.Meta.{option} names {unknown!r}, which is no "
-                f"tuple of field names of the model. Its fields are "
-                f"{', '.join(self.names)}."
+                f"{model}.Meta.{option} names {unknown[0]!r}, which is no field of "
+                f"{model}. Its fields are {', '.join(self.names)}."
             )
             raise ConfigurationError(msg)
         return frozenset(self.names.index(name) for name in names)

@@ -8,7 +8,7 @@ not need that.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,13 +18,14 @@ from peewee_migrate.models import MigrateHistory
 from peewee_migrate.router import Router
 
 from cmcore.engines.binding import engine_of
-from cmcore.engines.catalog import table_exists
+from cmcore.engines.catalog import table_exists, taken_names
 from cmcore.engines.introspection import is_in_memory
 from cmcore.errors import MigrationError
 from cmcore.models.schema_state import forget_schema
 from cmcore.schema import history
 from cmcore.schema.guard import begin_locked
 from cmcore.schema.online import in_turn, prepare
+from cmcore.schema.tables import taken_text
 
 __all__ = ["migrate", "migrate_each", "pending", "rollback", "rollback_each"]
 
@@ -40,7 +41,7 @@ def migrate(
 
     Several processes may do so at once: each script runs once, and every process
     returns when all of them have run. A script that fails changes nothing; those before
-    it stay.
+    it stay. None runs where a table of the application has the name of one of ours.
 
     Args:
         db: The database; connected for the length of the call if it is not.
@@ -54,8 +55,8 @@ def migrate(
         The names of the scripts that this call ran.
 
     Raises:
-        MigrationError: No such target, a schema of the other kind, a script that
-            refuses, or a transaction that is open.
+        MigrationError: No such target, a schema of the other kind, a table in the way,
+            a script that refuses, or a transaction that is open.
         DatabaseLockedError: Somebody else is writing, and did not finish in time.
     """
     return list(migrate_each(db, target, trail_only=trail_only, online=online))
@@ -72,13 +73,19 @@ def migrate_each(
     db = _unwrapped(db)
     with _connected(db):
         _refuse_other_kind(db, trail_only=trail_only)
+        if not trail_only:
+            _refuse_taken(db)
         packaged = history.scripts(trail_only=trail_only)
         wanted = packaged[: _position(packaged, target) + 1]
         forget_schema(db)
         router = _Router(db, trail_only=trail_only)
         run = router.run_prepared if online else router.run_next
+        done: list[str] = []
         while todo := [n for n in wanted if n not in router.applied]:
-            if run(todo[0]):
+            with _telling(done, "Run before it, and still there: {}."):
+                is_ours = run(todo[0])
+            if is_ours:
+                done.append(todo[0])
                 yield todo[0]
 
 
@@ -117,8 +124,10 @@ def rollback_each(db: peewee.Database | peewee.Proxy, count: int = 1) -> Iterato
             )
             raise MigrationError(msg)
         forget_schema(db)
-        for name in names:
-            router.run_one(name, Migrator(db), fake=False, downgrade=True)
+        for i, name in enumerate(names):
+            back = "Taken back before it: {}; `cmcore migrate` brings that back."
+            with _telling(names[:i], back):
+                router.run_one(name, Migrator(db), fake=False, downgrade=True)
             yield name
 
 
@@ -216,13 +225,50 @@ def _position(packaged: list[str], target: str | None) -> int:
     return packaged.index(target)
 
 
+@contextlib.contextmanager
+def _telling(done: Sequence[str], what: str) -> Iterator[None]:
+    """Add to an error of a script what the scripts before it changed."""
+    try:
+        yield
+    except MigrationError as error:
+        if done:
+            text = str(error).rstrip(". ")
+            error.args = (f"{text}. {what.format(', '.join(done))}",)
+        raise
+
+
 def _refuse_other_kind(db: peewee.Database, *, trail_only: bool) -> None:
     other = history.FULL_HISTORY if trail_only else history.TRAIL_HISTORY
-    if history.applied(db, other):
+    done = history.applied(db, other)
+    if not done:
+        return
+    if not trail_only:
         found = (
-            "all tables of cmcore, so call migrate without trail_only"
-            if trail_only
-            else "the trail only, so call migrate with trail_only=True"
+            "the trail alone, without users and customers of cmcore. Use `cmcore "
+            "migrate --trail-only`, or cmcore.migrate(db, trail_only=True)"
         )
-        msg = f"This database has {found}. Nothing was changed."
+    elif set(done) >= set(history.scripts()):
+        found = (
+            "all tables of cmcore. Use `cmcore migrate`, or cmcore.migrate(db), "
+            "without the option for the trail alone"
+        )
+    else:
+        found = (
+            f"seen {', '.join(done)}, which belong to all tables of cmcore. Go on with "
+            "`cmcore migrate`, or cmcore.migrate(db); or take them back first, with "
+            f"`cmcore rollback --count {len(done)}`, or "
+            f"cmcore.rollback(db, {len(done)}), and make the trail alone then"
+        )
+    msg = f"This database has {found}. Nothing was changed."
+    raise MigrationError(msg)
+
+
+def _refuse_taken(db: peewee.Database) -> None:
+    """Refuse tables of the application before the first script, not at the second.
+
+    The history is read last: another process may have run the scripts just now.
+    """
+    taken = taken_names(db, "customers", "users", "audit_logs")
+    if taken and not history.applied(db, history.FULL_HISTORY):
+        msg = f"Nothing was changed: {taken_text(taken)}"
         raise MigrationError(msg)

@@ -25,11 +25,11 @@ BROKEN = {
     "no_hook": ("x = 1", "has no hook"),
     "unknown_hook": (
         GOOD.replace("after_create", "after_creation"),
-        "cmcore_after_creation",
+        "There is no hook 'cmcore_after_creation'. Did you mean cmcore_after_create?",
     ),
     "unknown_argument": (
         GOOD.replace("changes", "request"),
-        "request",
+        "cmcore_after_create has an argument 'request'; it may have: changes.",
     ),
     "asynchronous": (GOOD.replace("def ", "async def "), "async"),
     "unmarked": (

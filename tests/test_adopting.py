@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import cmcore
-from cmcore import AuditLog
+from cmcore import AuditLog, Customer, User
 from cmcore.cli import cli
 from tests.conftest import MakeUrl, connected, unbind
 
@@ -276,3 +276,28 @@ def test_links_of_both_kinds(db: peewee.Database) -> None:
         (seen._meta.table_name, "create"),
         (seen._meta.table_name, "delete"),
     ]
+
+
+def test_users_of_cmcore_are_not_there(db: peewee.Database, url: str) -> None:
+    """The error says what the database is, and sends nobody to `cmcore migrate`."""
+    for use in (
+        lambda: list(User.select()),
+        lambda: Customer.create(name="A", email="a@example.com"),
+    ):
+        with pytest.raises(cmcore.PendingMigrationsError, match="trail alone") as error:
+            use()
+        assert "migrate" not in str(error.value)
+    Clerk.create(name="Ada")
+    result = CliRunner().invoke(cli, ["user", "list", "--database", url])
+    assert result.exit_code == 5
+    assert "users: this database has the trail alone" in result.stderr
+    assert "migrate" not in result.stderr
+
+
+def test_a_missing_column_of_an_own_users_table_is_not_blamed_on_migrations(
+    db: peewee.Database,
+) -> None:
+    """The application's table has the name of one of ours, and is its own matter."""
+    with pytest.raises(peewee.DatabaseError) as error:
+        list(Clerk.select(peewee.SQL("no_such_column")))
+    assert not isinstance(error.value, cmcore.CmcoreError)

@@ -215,8 +215,10 @@ def test_a_file_that_may_not_be_written_says_so(tmp_path: Path) -> None:
         db.create_tables([Item])
         db.execute_sql("PRAGMA journal_mode = delete")
         db.execute_sql("PRAGMA query_only = 1")
-        with pytest.raises(cmcore.CmcoreError, match=r"database_items|read.only"):
+        with pytest.raises(cmcore.UnreachableDatabaseError, match="readonly") as error:
             Item.create(n=1)
+        assert "server" not in str(error.value)
+        assert "you may write" in str(error.value)
 
 
 def test_a_locked_file_is_told_from_a_broken_one(tmp_path: Path) -> None:
@@ -367,3 +369,32 @@ def test_importing_everything_opens_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-c", script]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "host", ["host:PORT", f"user:{SECRET}@host:PORT", "[::1]:x", "host:99999"]
+)
+def test_a_port_that_is_no_number_is_told(host: str) -> None:
+    """It is not taken for a password that should be encoded."""
+    with pytest.raises(cmcore.ConfigurationError, match="port must be a num") as error:
+        cmcore.connect(f"postgresql://{host}/crm")
+    assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize("host", ["host", "host:5432"])
+def test_a_password_with_a_slash_is_not_taken_for_a_port(host: str) -> None:
+    """The cure for it is another one."""
+    with pytest.raises(cmcore.ConfigurationError, match="Percent-encode") as error:
+        cmcore.connect(f"postgresql://user:{SECRET}/x@{host}/crm")
+    assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+def test_a_server_that_is_down_is_told_in_tidy_words(driver: str) -> None:
+    """The driver's first line, without its questions, and one full stop."""
+    with pytest.raises(cmcore.UnreachableDatabaseError) as error:
+        cmcore.connect(f"postgresql+{driver}://ada@127.0.0.1:1/crm")
+    text = str(error.value)
+    assert "Connection refused. Check that the server runs" in text
+    assert "?" not in text
+    assert "Is the server" not in text

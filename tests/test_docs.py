@@ -120,7 +120,7 @@ def error_classes() -> list[type[Exception]]:
         item
         for item in vars(errors).values()
         if isinstance(item, type) and issubclass(item, Exception)
-        if item.__module__.startswith(f"{errors.__name__}.")
+        if item.__module__ == errors.__name__
     ]
 
 

@@ -307,7 +307,7 @@ def test_errors_pickle_and_copy(error: Exception) -> None:
 def test_there_is_one_tree() -> None:
     """All errors descend from `CmcoreError`, are re-exported, and mix with peewee's."""
     found = {c for c in vars(errors).values() if isinstance(c, type)}
-    ours = {c for c in found if c.__module__.startswith("cmcore.errors.")}
+    ours = {c for c in found if c.__module__ == "cmcore.errors"}
     assert all(issubclass(c, cmcore.CmcoreError) for c in ours)
     assert {getattr(cmcore, c.__name__) for c in ours} == ours
     assert issubclass(cmcore.TooLongError, peewee.DataError)
@@ -327,3 +327,20 @@ def test_a_naive_datetime_names_its_field(db: peewee.Database) -> None:
         with pytest.raises(cmcore.NaiveDatetimeError, match=r"error_shelves\.at") as e:
             write(datetime.now(UTC).replace(tzinfo=None))
         assert e.value.field == "error_shelves.at"
+
+
+def test_errors_are_told_by_the_name_that_is_imported() -> None:
+    """A traceback names `cmcore.errors`, from which programs import them."""
+    assert cmcore.DuplicateError.__module__ == "cmcore.errors"
+    assert {c.__module__ for c in map(errors.__dict__.get, errors.__all__)} == {
+        "cmcore.errors"
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [("x" * 300, 300), ("é\n" * 100, 200), (10**99, 100)]
+)
+def test_a_shortened_value_tells_its_own_length(value: Any, told: int) -> None:
+    """Quotes and escapes, which only the text of the error adds, are not counted."""
+    text = str(cmcore.DuplicateError(table="t", column="c", value=value))
+    assert f"… ({told} characters)" in text

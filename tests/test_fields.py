@@ -14,6 +14,7 @@ import peewee
 import pytest
 from peewee_migrate.auto import diff_many
 
+import cmcore
 from cmcore.errors import ConfigurationError, InvalidValueError, NaiveDatetimeError
 from cmcore.fields import (
     EmailField,
@@ -400,3 +401,29 @@ def test_a_through_model_is_not_bound_before_its_model(root: Any) -> None:
     assert through._meta.database is None
     assert through.__bases__ == (root,)
     assert through._meta.audit is False
+
+
+def test_a_star_import_brings_the_fields_alone() -> None:
+    """It overwrites no `datetime`, `date`, `enum` or `uuid` of the one who imports."""
+    names: dict[str, Any] = {}
+    exec("from cmcore.fields import *", names)  # noqa: S102
+    found = {name for name in names if not name.startswith("__")}
+    assert all(issubclass(names[name], peewee.Field) for name in found)
+    assert found >= {"ForeignKeyField", "KeyField", "ManyToManyField"}
+
+
+@pytest.mark.parametrize("option", ["audit_mask", "audit_exclude"])
+def test_a_name_that_is_no_field_is_told(option: str) -> None:
+    """The error names it and the fields that there are; one name needs no tuple."""
+
+    def layout(names: Any) -> Any:
+        meta = type("Meta", (), {option: names})
+        body = {"Meta": meta, "a": peewee.TextField(), "__module__": __name__}
+        make: Any = type(cmcore.Model)
+        model = make("Named", (cmcore.Model,), body)
+        return model._meta.layout
+
+    told = f"Named.Meta.{option} names 'b', which is no field of Named. Its fields are "
+    with pytest.raises(cmcore.ConfigurationError, match=f"{told}id, a"):
+        layout(("a", "b"))
+    assert layout("a").hides

@@ -117,7 +117,9 @@ def test_a_class_is_listed_as_an_error(site: Path) -> None:
     install(site, "acme", {"classy": source}, {"classy": "classy:Plugin"})
     found = listed(loaded())["classy"]
     assert found.status == "error"
-    assert "is a class. Register an instance" in (found.error or "")
+    assert "classy:Plugin is a class; name an instance in the entry point." in str(
+        found.error
+    )
 
 
 def _indented(source: str) -> str:
@@ -146,8 +148,10 @@ def test_a_taken_name_is_listed_beside_who_has_it(site: Path) -> None:
         ("same", "active"),
         ("same", "error"),
     ]
-    assert "cogs 1.5: PluginError: The name 'audit' is taken" in str(lines[1][2])
-    assert "bolt 1.5: PluginError: The name 'same' is taken" in str(lines[3][2])
+    taken = "PluginError: The name {!r} is taken by another plugin."
+    cure = "Rename it in its entry point."
+    assert lines[1][2] == f"cogs 1.5: {taken.format('audit')} {cure}"
+    assert lines[3][2] == f"bolt 1.5: {taken.format('same')} {cure}"
     assert {"second", "third"} & set(sys.modules) == set()
 
 
@@ -261,3 +265,32 @@ def test_a_plugin_that_breaks_later_is_listed() -> None:
     registry.unblock("late")
     assert listed(registry)["late"].status == "active"
     assert listed(registry)["late"].error is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://ada:s3cret@host/crm", "https://host/?password=s3cret&x=1"],
+)
+def test_a_secret_in_what_a_plugin_raises_is_masked(
+    site: Path, caplog: pytest.LogCaptureFixture, url: str
+) -> None:
+    """Neither the list nor the log shows it; the traceback would quote the source."""
+    source = (
+        f"def connect(url):\n    raise OSError('no way to ' + url)\nconnect({url!r})"
+    )
+    install(site, "acme", {"leaky": source})
+    registry = loaded()
+    error = str(listed(registry)["leaky"].error)
+    registry.mark_broken("leaky", ValueError(f"still no {url}"))
+    told = [error, str(listed(registry)["leaky"].error), caplog.text]
+    assert all("host" in text and "s3cret" not in text for text in told)
+
+
+def test_a_traceback_without_a_secret_is_logged(
+    site: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever mends the plugin needs to know where it fails."""
+    install(site, "acme", {"leaky": "raise OSError('https://host/ is down')"})
+    loaded()
+    assert "Traceback" in caplog.text
+    assert "https://host/ is down" in caplog.text

@@ -23,6 +23,7 @@ LAYERS = {
     "changes": 0,
     "generators": 0,
     "keys": 0,
+    "moments": 0,
     "encodings": 1,
     "values": 1,
     "fields": 1,

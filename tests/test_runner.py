@@ -199,12 +199,17 @@ def test_the_two_kinds_are_not_mixed(
     """A database has all tables or only the trail; the other call says so."""
     migrate(db)
     before = stock.dump(db)
-    with pytest.raises(MigrationError, match="without trail_only"):
+    with pytest.raises(
+        MigrationError,
+        match=r"all tables.*`cmcore migrate`, or cmcore.migrate\(db\), without",
+    ):
         migrate(db, trail_only=True)
     assert stock.dump(db) == before
     with stock.opened(make_url, engine_of) as other:
         migrate(other, trail_only=True)
-        with pytest.raises(MigrationError, match="trail_only=True"):
+        with pytest.raises(
+            MigrationError, match=r"--trail-only`.*\(db, trail_only=True\)"
+        ):
             migrate(other)
         assert stock.tables(other) == {"audit_logs", TRAIL_HISTORY}
 
@@ -227,3 +232,61 @@ def test_a_trail_made_from_the_model_is_known(db: Any) -> None:
     """Without a history, a lone audit_logs is the trail."""
     db.execute_sql("CREATE TABLE audit_logs (id VARCHAR(36) PRIMARY KEY)")
     assert inspect(db) == ("trail", ())
+
+
+def test_tables_in_the_way_are_named_before_anything_runs(db: Any) -> None:
+    """All of them at once, with both cures; the cure for the trail works."""
+    db.execute_sql("CREATE TABLE users (id INTEGER PRIMARY KEY)")
+    db.execute_sql("CREATE TABLE customers (id INTEGER PRIMARY KEY)")
+    cure = (
+        "Nothing was changed: .*customers, users already.*Rename them, or .*"
+        r"`cmcore migrate --trail-only`, or cmcore\.migrate\(db, trail_only=True\)"
+    )
+    for target in (None, SCRIPTS[0]):
+        with pytest.raises(MigrationError, match=cure):
+            migrate(db, target)
+    assert stock.tables(db) == {"users", "customers"}
+    assert migrate(db, trail_only=True) == TRAIL
+
+
+def test_a_taken_trail_has_no_cure_but_another_name(db: Any) -> None:
+    """Where audit_logs is in the way, the trail alone would be refused as well."""
+    db.execute_sql("CREATE TABLE audit_logs (id INTEGER PRIMARY KEY)")
+    for trail_only in (False, True):
+        with pytest.raises(MigrationError, match=r"audit_logs.* already") as refused:
+            migrate(db, trail_only=trail_only)
+        assert "trail" not in str(refused.value).partition("Rename")[2]
+    assert "audit_logs" in stock.tables(db)
+
+
+def test_early_scripts_can_be_taken_back_for_the_trail(db: Any) -> None:
+    """What is there is named, and the way out that is named works."""
+    migrate(db, SCRIPTS[0])
+    db.execute_sql("CREATE TABLE users (id INTEGER PRIMARY KEY)")
+    with pytest.raises(MigrationError, match=f"{SCRIPTS[1]} refused.*Rename"):
+        migrate(db)
+    way = f"seen {SCRIPTS[0]},.*`cmcore rollback --count 1`, or cmcore.rollback"
+    with pytest.raises(MigrationError, match=way):
+        migrate(db, trail_only=True)
+    rollback(db, 1)
+    assert migrate(db, trail_only=True) == TRAIL
+
+
+def test_a_refusal_tells_what_was_done_before_it(db: Any) -> None:
+    """Forward and back; where nothing was done before, nothing is said of it."""
+    migrate(db, SCRIPTS[3])
+    stock.insert_customer(db, "c1", created_by="system", phone="none")
+    with pytest.raises(MigrationError) as refused:
+        migrate(db)
+    assert str(refused.value).endswith(f"Run before it, and still there: {SCRIPTS[4]}.")
+    with pytest.raises(MigrationError) as refused:
+        migrate(db)
+    assert "before it" not in str(refused.value)
+    with pytest.raises(DataLossRefusedError) as lost:
+        rollback(db, 5)
+    assert str(lost.value).endswith(
+        f"Taken back before it: {', '.join(SCRIPTS[4:0:-1])}; "
+        "`cmcore migrate` brings that back."
+    )
+    assert pending(db) == SCRIPTS[1:]
+    migrate(db, SCRIPTS[4])

@@ -8,6 +8,7 @@ import click
 from cmcore.cli.output import note
 from cmcore.errors import PluginError
 from cmcore.hooks import dispatch
+from cmcore.hooks.complaints import words_of
 from cmcore.hooks.manager import plugins
 
 _EXTENSIONS = "cmcore.extensions"
@@ -36,8 +37,8 @@ class _Talk(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         error = record.exc_info and record.exc_info[1]
-        if error and str(error) not in text:
-            text = f"{text}: {type(error).__name__}: {error}"
+        if error and words_of(error) not in text:
+            text = f"{text}: {words_of(error)}"
         note(text)
 
 

@@ -21,14 +21,14 @@ def plugins(*, as_json: bool) -> int:
         show_json([vars(info) for info in found])
     else:
         show_table(
-            ("Plugin", "Version", "Status", "Hooks", "Error"),
+            ("Plugin", "Version", "Status", "Error", "Hooks"),
             [
                 (
                     info.name,
                     info.version or "-",
                     info.status,
-                    ", ".join(info.hooks) or "-",
                     info.error or "",
+                    ", ".join(info.hooks) or "-",
                 )
                 for info in found
             ],

@@ -101,6 +101,24 @@ def _read_sqlite(text: str) -> Failure | None:
     return None
 
 
+def unusable(error: BaseException) -> str:
+    """Say that the database cannot be written, or is gone, and what to look at."""
+    original: Any = getattr(error, "orig", None) or error
+    is_server = type(original).__module__.startswith("psycopg")
+    what = "server runs" if is_server else "file is there"
+    return (
+        f"the database cannot be used ({first_line(error)}). Check that the {what}, "
+        "that the disk has room, and that you may write."
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the driver's first line that says something, without a full stop."""
+    lines = [" ".join(line.split()).rstrip(".?") for line in str(error).splitlines()]
+    said = (line for line in lines if line and not line.endswith(":"))
+    return next(said, code_of(error))
+
+
 def code_of(error: BaseException) -> str:
     """Return the SQLSTATE, or the name of the driver's class of errors."""
     original: Any = getattr(error, "orig", None) or error

@@ -1,5 +1,6 @@
 """From a URL to a database: what each engine is given, and what its errors mean."""
 
+import re
 import sqlite3
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import peewee
 
 from cmcore.engines.binding import is_capturable
+from cmcore.engines.failures import first_line
 from cmcore.errors import ConfigurationError, UnreachableDatabaseError
 
 _PRAGMAS = {
@@ -20,6 +22,7 @@ _PRAGMAS = {
 _SCHEMES = frozenset({"postgresql", "postgres"})
 _DRIVERS = frozenset({"", "psycopg2", "psycopg", "psycopg3"})
 _OLDEST_SQLITE = (3, 35, 0)
+_BAD_PORT = re.compile(r"(\[[^]]*\]|[^]:/?#[]*):(?!\d{0,4}([/?#]|$)|[1-6]\d{4}\b)")
 
 
 def open_database(url: Any, options: dict[str, Any]) -> peewee.Database:
@@ -138,10 +141,15 @@ def _postgresql(url: str, options: dict[str, Any]) -> peewee.Database:
             "password": parts.password and unquote(parts.password),
         }
     except ValueError:
-        msg = (
-            f"{_redacted(url)}: the URL cannot be read. Percent-encode special "
-            "characters in the password, for example @ as %40 and / as %2F."
+        cure = (
+            "the URL cannot be read. Percent-encode special characters in the "
+            "password, for example @ as %40 and / as %2F."
         )
+        # a password with a slash in it looks like a port as well
+        tail = url.partition("://")[2].rpartition("@")[2]
+        if _BAD_PORT.match(tail):
+            cure = "the port must be a number up to 65535, as in host:5432/name."
+        msg = f"{_redacted(url)}: {cure}"
         raise ConfigurationError(msg) from None
     name = unquote(parts.path.lstrip("/"))
     if not name:
@@ -168,13 +176,14 @@ def _unreachable(database: Any, error: Exception) -> str:
     if isinstance(database, peewee.SqliteDatabase):
         path = Path(database.database)
         return (
-            f"The SQLite file {path} cannot be opened: {error}. Check that the folder "
-            "exists, that you may write there, and that the file is a database."
+            f"The SQLite file {path} cannot be opened: {first_line(error)}. Check that "
+            "the folder exists, that you may write there, and that the file is a "
+            "database."
         )
     host = database.connect_params.get("host", "localhost")
     port = database.connect_params.get("port", 5432)
     password = database.connect_params.get("password")
-    reason = " ".join(str(error).split())
+    reason = first_line(error)
     if password:
         reason = reason.replace(password, "***")
     return (

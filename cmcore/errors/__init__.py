@@ -8,20 +8,22 @@ from cmcore.errors.accounts import (
     SecretDecryptionError,
     SecretKeyMissingError,
 )
+from cmcore.errors.migrations import (
+    DataLossRefusedError,
+    MigrationError,
+    OrphanRowsError,
+    PendingMigrationsError,
+)
 from cmcore.errors.tree import (
     AppendOnlyError,
     CmcoreError,
     ConfigurationError,
     ConstraintError,
     DatabaseLockedError,
-    DataLossRefusedError,
     DuplicateError,
     InvalidValueError,
-    MigrationError,
     MissingReferenceError,
     NaiveDatetimeError,
-    OrphanRowsError,
-    PendingMigrationsError,
     PluginError,
     ProtectedRowError,
     RestoreConflictError,
@@ -65,3 +67,6 @@ __all__ = [
     "UnsafeCascadeError",
     "Veto",
 ]
+
+for _name in __all__:  # tracebacks name the module from which they are imported
+    globals()[_name].__module__ = __name__

@@ -313,37 +313,9 @@ class UnsafeCascadeError(CmcoreError):
         )
 
 
-class MigrationError(CmcoreError):
-    """A migration or a rollback refuses to run; nothing was changed."""
-
-
-class OrphanRowsError(MigrationError):
-    """Rows refer to users that do not exist, so a foreign key cannot be added."""
-
-
-class PendingMigrationsError(MigrationError):
-    """The schema in the database is older than the models."""
-
-    def __init__(self, pending: tuple[str, ...] = (), what: str = "") -> None:
-        """Take the names of the scripts still to run, and what was wanted."""
-        super().__init__(pending, what)
-        self.pending = pending
-        self.what = what
-
-    def __str__(self) -> str:
-        """Name the scripts and the command."""
-        wanted = f"{self.what}: " if self.what else ""
-        scripts = f" ({', '.join(self.pending)})" if self.pending else ""
-        return (
-            f"{wanted}the database lacks migrations of cmcore{scripts}. Run "
-            "`cmcore migrate`, or call cmcore.migrate(db), and try again."
-        )
-
-
-class DataLossRefusedError(MigrationError):
-    """A rollback would lose rows."""
-
-
 def _shortened(value: Any, limit: int = 80) -> str:
     text = repr(value)
-    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
+    if len(text) <= limit:
+        return text
+    length = len(value if isinstance(value, str) else text)
+    return f"{text[:limit]}… ({length} characters)"

@@ -7,6 +7,7 @@ from typing import Any
 
 from cmcore.changes import Action, Change
 from cmcore.errors import PluginError
+from cmcore.hooks.complaints import log, words_of
 from cmcore.hooks.manager import plugins
 
 AUDIT = "audit"
@@ -164,8 +165,9 @@ def resolve_user() -> Any:
         return None
     try:
         return resolver()
-    except Exception:
-        logger.exception("cmcore_resolve_user failed; the entry says system")
+    except Exception as error:  # noqa: BLE001 - logged
+        message = "cmcore_resolve_user failed; the entry says system: %s"
+        log(message, words_of(error), error=error)
         return None
 
 
@@ -191,8 +193,9 @@ def committed(entries: Sequence[Any]) -> None:
         token = _observing.set(called | {name})
         try:
             observer(entries=entries)
-        except Exception:
-            logger.exception("Plugin %r: cmcore_after_commit failed", name)
+        except Exception as error:  # noqa: BLE001 - logged
+            message = "Plugin %r: cmcore_after_commit failed: %s"
+            log(message, name, words_of(error), error=error)
         finally:
             _observing.reset(token)
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any
 
+from cmcore.errors import PluginError
+
 GROUP = "cmcore"
 
 
@@ -18,8 +20,19 @@ class Installed:
     entry_point: EntryPoint
 
     def load(self) -> Any:
-        """Import the plugin; whatever its code raises goes to the caller."""
-        return self.entry_point.load()
+        """Import the plugin; whatever its code raises goes to the caller.
+
+        Raises:
+            PluginError: The entry point names a class.
+        """
+        plugin = self.entry_point.load()
+        if isinstance(plugin, type):
+            msg = (
+                f"{self.entry_point.value} is a class; name an instance in the entry "
+                "point"
+            )
+            raise PluginError(msg)
+        return plugin
 
     @property
     def origin(self) -> str:

@@ -1,8 +1,6 @@
 """The plugins of this process: registered, unregistered, blocked, listed."""
 
 import importlib
-import inspect
-import logging
 import threading
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,11 +9,10 @@ from pluggy import PluginManager, PluginValidationError
 
 from cmcore.errors import PluginError
 from cmcore.hooks import PROJECT, specs
+from cmcore.hooks.complaints import hooks_of, log, refuse_misfits, words_of
 from cmcore.hooks.installed import Installed, find_installed
 
 _BUILT_IN = {"audit": "cmcore.audit"}
-_PREFIX = "cmcore_"
-logger = logging.getLogger("cmcore.hooks")
 
 
 @dataclass(frozen=True)
@@ -87,9 +84,10 @@ class Plugins:
             for installed in find_installed():
                 name = installed.name
                 if name in self._known:
-                    msg = f"The name {name!r} is taken by another plugin"
+                    error = PluginError(f"The name {name!r} is taken by another plugin")
+                    cure = "Rename it in its entry point."
                     self._namesakes.append(
-                        (name, _broken(name, installed, PluginError(msg)))
+                        (name, _broken(name, installed, error, cure))
                     )
                     continue
                 self._known[name] = _Known(installed=installed)
@@ -113,7 +111,7 @@ class Plugins:
         with self._lock:
             manager = self.pluggy
             name = name or str(getattr(plugin, "__name__", type(plugin).__name__))
-            _refuse_misfits(plugin, name)
+            refuse_misfits(plugin, name)
             if name in self._known or manager.is_registered(plugin):
                 msg = (
                     f"Plugin {name!r} is registered already. Unregister it first, "
@@ -176,7 +174,7 @@ class Plugins:
                     version=known.version,
                     status=self._status(name, known, manager),
                     error=known.error,
-                    hooks=tuple(sorted(_hooks_of(known.plugin))),
+                    hooks=tuple(sorted(hooks_of(known.plugin))),
                 )
                 for name, known in sorted(
                     [*self._known.items(), *self._namesakes], key=lambda item: item[0]
@@ -206,7 +204,7 @@ class Plugins:
         name = installed.name
         try:
             plugin = installed.load()
-            _refuse_misfits(plugin, name)
+            refuse_misfits(plugin, name)
             self._add(name, _Known(plugin, installed))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - listed, logged
             self._known[name] = _broken(name, installed, error)
@@ -220,7 +218,7 @@ class Plugins:
         except PluginValidationError as error:
             if manager.has_plugin(name):
                 manager.unregister(name=name)
-            msg = f"Plugin {name!r} does not fit: {error}"
+            msg = f"Plugin {name!r} does not fit: {' '.join(str(error).split())}"
             raise PluginError(msg) from error
         if name in self._blocked:
             manager.unregister(name=name)
@@ -232,53 +230,24 @@ class Plugins:
         return next(names, str(plugin))
 
 
-def _broken(name: str, installed: Installed | None, error: BaseException) -> _Known:
+def _broken(
+    name: str,
+    installed: Installed | None,
+    error: BaseException,
+    cure: str | None = None,
+) -> _Known:
     """Return what is known of a plugin that cannot be used, and log it."""
-    words = f"{type(error).__name__}: {error}".rstrip(". ")
-    cure = f"Fix it, or call cmcore.plugins.block({name!r})."
+    words = words_of(error)
+    other = f"Fix it, or call cmcore.plugins.block({name!r})."
     if installed is not None:
         words = f"{installed.origin}: {words}"
-        cure = (
+        other = (
             f"Fix or upgrade {installed.distribution}, uninstall it, or call "
             f"cmcore.plugins.block({name!r}) before connecting."
         )
-    logger.error("The plugin %r is broken: %s", name, words, exc_info=error)
-    return _Known(installed=installed, error=f"{words}. {cure}")
-
-
-def _hooks_of(plugin: Any) -> dict[str, Any]:
-    """Return the marked functions of a plugin by the names of their hooks."""
-    hooks = {}
-    for name in dir(plugin):
-        function = getattr(plugin, name, None)
-        marks = getattr(function, f"{PROJECT}_impl", None)
-        if isinstance(marks, dict):
-            hooks[marks.get("specname") or name] = function
-    return hooks
-
-
-def _refuse_misfits(plugin: Any, name: str) -> None:
-    """Refuse what pluggy would accept and only fail on when a hook is called."""
-    if isinstance(plugin, type):
-        msg = f"Plugin {name!r} is a class. Register an instance: {name}()."
-        raise PluginError(msg)
-    hooks = _hooks_of(plugin)
-    if not hooks:
-        msg = (
-            f"Plugin {name!r} ({type(plugin).__name__}) has no hook. "
-            "Mark its functions with @cmcore.hookimpl."
-        )
-        raise PluginError(msg)
-    for hook in vars(specs):
-        function = getattr(plugin, hook, None)
-        if hook.startswith(_PREFIX) and callable(function) and hook not in hooks:
-            msg = f"Plugin {name!r}: {hook} lacks its mark, @cmcore.hookimpl."
-            raise PluginError(msg)
-    for hook, function in hooks.items():
-        is_async = inspect.iscoroutinefunction(function)
-        if is_async or inspect.isasyncgenfunction(function):
-            msg = f"Plugin {name!r}: {hook} is async. Hooks are ordinary functions."
-            raise PluginError(msg)
+    log("The plugin %r is broken: %s", name, words, error=error)
+    stop = "" if words.endswith("?") else "."
+    return _Known(installed=installed, error=f"{words}{stop} {cure or other}")
 
 
 plugins = Plugins()

@@ -172,7 +172,7 @@ class Model(peewee.Model, metaclass=ModelMeta, abstract=True):
         for field in meta.refs:
             own = hasattr(field, "named_index") and field.rel_model is not cls
             if own and not field.rel_model.table_exists():
-                require_schema(meta.database, meta.table_name)
+                require_schema(meta.database, meta.table_name, is_ours=False)
         super().create_table(safe, **options)
 
 

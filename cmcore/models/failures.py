@@ -7,7 +7,7 @@ import peewee
 
 from cmcore.engines.binding import engine_of
 from cmcore.engines.execution import hidden_parameters, quiet
-from cmcore.engines.failures import Failure, code_of, read_failure
+from cmcore.engines.failures import Failure, code_of, read_failure, unusable
 from cmcore.errors import (
     CmcoreError,
     DatabaseLockedError,
@@ -71,7 +71,7 @@ class translated:  # noqa: N801 - reads as a clause: with translated(query, …)
         if query is None:  # `or` would ask the query for its length, and run it
             query = self._query
         reading = _Reading(query, self._database, self._layout)
-        typed: Any = failure and reading.read(failure, str(error))
+        typed: Any = failure and reading.read(failure, error)
         if self._layout.hides:
             raise typed or _without_words(error, self._layout) from None
         if typed is not None:
@@ -100,17 +100,13 @@ class _Reading:
         # a model that nobody watches sends what peewee sends, after errors too
         self._asks = layout.audit or dispatch.listeners().plugged
 
-    def read(self, failure: Failure, text: str) -> Exception | None:
+    def read(self, failure: Failure, error: Exception) -> Exception | None:
         if failure.kind == "locked":
             return DatabaseLockedError(self._table)
         if failure.kind == "unusable":
-            msg = (
-                f"{self._table}: the database cannot be used ({text.strip()}). Check "
-                "that the server runs, that the disk has room, and that you may write."
-            )
-            return UnreachableDatabaseError(msg)
+            return UnreachableDatabaseError(f"{self._table}: {unusable(error)}")
         if failure.kind == "absent":
-            return pending(self._database, self._table, text)
+            return pending(self._database, self._layout, str(error))
         if failure.kind == "unique":
             return self._duplicate(failure)
         if failure.kind in {"missing", "reference", "referenced"}:
@@ -269,16 +265,19 @@ class _Reading:
         return error
 
 
-def pending(database: Any, table: str, text: str) -> Exception | None:
+def pending(database: Any, layout: Layout, text: str) -> Exception | None:
     """Return the error of a statement that found a table or column of ours absent."""
+    table = layout.model._meta.table_name
     if not any(own in text for own in _OWN_TABLES) and table not in _OWN_TABLES:
         return None
     engine = engine_of(database)
     scripts: tuple[str, ...] = ()
     if engine is not None and engine.is_readable(database):
         state = schema_of(database)
-        if state.kind != "none" and not state.pending and table not in _OWN_TABLES:
+        if state.kind != "none" and not state.pending and not layout.owned:
             return None
+        if state.kind == "trail" and layout.owned and table != "audit_logs":
+            return PendingMigrationsError((), table, is_trail=True)
         scripts = tuple(state.pending)
     return PendingMigrationsError(scripts, table)
 

@@ -143,7 +143,9 @@ def _meta_options(meta: type | None, parents: list[Any]) -> dict[str, Any]:
     own = {k: v for k, v in vars(meta).items() if k[:1] != "_"} if meta else {}
     for option in _OPTIONS:
         inherited = [n for parent in parents for n in getattr(parent._meta, option, ())]
-        own[option] = tuple(dict.fromkeys([*inherited, *own.get(option, ())]))
+        given = own.get(option, ())
+        given = (given,) if isinstance(given, str) else given
+        own[option] = tuple(dict.fromkeys([*inherited, *given]))
     own.setdefault("audit", all(getattr(p._meta, "audit", True) for p in parents))
     for name, default in _CLASSES.items():
         own.setdefault(name, _inherited(name, parents, default))

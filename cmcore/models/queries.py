@@ -91,7 +91,9 @@ class Recorded(Renderable, Bindable):
             with Unit(database, engine, layout, savepoint=savepoint) as unit:
                 if layout.owned or (layout.audit and listening.audited):
                     table = layout.model._meta.table_name
-                    require_schema(database, table, unit.before_reading)
+                    require_schema(
+                        database, table, unit.before_reading, is_ours=layout.owned
+                    )
                 if layout.guard is not None:
                     unit.before_reading()
                     layout.guard.before(self, database)

@@ -43,9 +43,22 @@ def forget_schema(database: Any) -> None:
 
 
 def require_schema(
-    database: Any, what: str, before_reading: Callable[[], None] | None = None
+    database: Any,
+    what: str,
+    before_reading: Callable[[], None] | None = None,
+    *,
+    is_ours: bool = True,
 ) -> None:
-    """Raise `PendingMigrationsError` unless the schema is the one of the models."""
+    """Raise `PendingMigrationsError` unless the schema is the one of the models.
+
+    Args:
+        database: Where to look.
+        what: The table that is wanted.
+        before_reading: Called before anything is read.
+        is_ours: It is a table of cmcore, of which the trail alone has only one.
+    """
     state = schema_of(database, before_reading)
+    if state.kind == "trail" and is_ours and what != "audit_logs":
+        raise PendingMigrationsError((), what, is_trail=True)
     if state.kind == "none" or state.pending:
         raise PendingMigrationsError(tuple(state.pending), what)

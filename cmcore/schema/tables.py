@@ -90,12 +90,20 @@ def refuse_taken(db: peewee.Database, *wanted: str) -> None:
     """Refuse if a table, view or index has one of the names."""
     taken = taken_names(db, *wanted)
     if taken:
-        msg = (
-            f"the database has {', '.join(taken)} already, and cmcore did not make it. "
-            "Rename it, or keep only the trail in this database: "
-            "cmcore.migrate(db, trail_only=True)."
+        raise MigrationError(taken_text(taken))
+
+
+def taken_text(taken: Sequence[str]) -> str:
+    """Say what is in the way, and what can be done about it."""
+    it = "it" if len(taken) == 1 else "them"
+    cure = f"Rename {it}"
+    if not any("audit" in name for name in taken):
+        cure += (
+            ", or keep the trail alone in this database: `cmcore migrate --trail-only`,"
+            " or cmcore.migrate(db, trail_only=True)"
         )
-        raise MigrationError(msg)
+    names = ", ".join(taken)
+    return f"the database has {names} already, and cmcore did not make {it}. {cure}."
 
 
 def foreign_keys(table: str, columns: Iterable[Column]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """`plugins`, broken plugins in `doctor`, and commands that plugins bring."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def test_plugins_are_listed_without_a_database(run: Run) -> None:
     """With the built-in plugin alone the table has one line, and the code is 0."""
     result = run("plugins")
     heading, audit = result.stdout.splitlines()
-    assert heading.split() == ["Plugin", "Version", "Status", "Hooks", "Error"]
+    assert heading.split() == ["Plugin", "Version", "Status", "Error", "Hooks"]
     assert audit.split()[:3] == ["audit", "-", "active"]
     assert (result.exit_code, result.stderr) == (0, "")
 
@@ -205,3 +206,16 @@ def test_what_goes_wrong_in_a_hook_is_one_line(
     assert result.stderr == (
         "Plugin 'failing': cmcore_after_commit failed: OSError: the disk is full\n"
     )
+
+
+def test_no_sentence_is_said_twice(tmp_path: Path) -> None:
+    """Whatever is wrong with a plugin, its line says each sentence once."""
+    modules = {name: source for name, (source, _) in BROKEN.items()}
+    install(tmp_path, "acme", modules)
+    done = run_with(tmp_path, *PROGRAM, "plugins", check=False)
+    lines = [*done.stdout.splitlines(), *done.stderr.splitlines()]
+    assert len(lines) == 2 + 2 * len(BROKEN)
+    for line in lines:
+        sentences = re.split(r"[.:] ", line.rstrip("."))
+        assert len(set(sentences)) == len(sentences)
+        assert "?." not in line
