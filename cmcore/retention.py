@@ -25,6 +25,7 @@ from cmcore.models.schema_state import require_schema, schema_of
 from cmcore.models.soft_delete import deleted_with
 from cmcore.models.user import User
 from cmcore.schema.application import models_of
+from cmcore.trail import taken_along
 from cmcore.values import decode, key_text
 
 
@@ -105,6 +106,12 @@ def find_row(model: Any, key: str) -> Any:
         return model.with_deleted().where(is_this).get_or_none()
     except (ValueError, TypeError, ArithmeticError, peewee.DataError):
         return None  # a text that is no key of this model
+
+
+def left_behind(row: Any) -> list[str]:
+    """Return the tables with rows of the same deletion that no loaded model reaches."""
+    known = {model._meta.table_name for _, model, _ in type(row)._meta.model_graph()}
+    return taken_along(row, known)
 
 
 def restore_row(row: Any, *, recursive: bool = False) -> list[str]:

@@ -63,6 +63,14 @@ def restore(  # noqa: PLR0913 - the options
         if row is None:
             message = f"There is no row {key} in {table}. It may have been purged."
             raise Failure(message)
+        missed = retention.left_behind(row) if recursive else []
+        if missed:
+            message = (
+                f"The deletion of {table}/{key} also took rows of {', '.join(missed)}, "
+                "whose models are not known here. Name them with --models; nothing was "
+                "restored."
+            )
+            raise Failure(message)
         with acting_as(user, reason="cmcore restore"):
             restored = retention.restore_row(row, recursive=recursive)
     if not restored:

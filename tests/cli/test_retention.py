@@ -1,6 +1,7 @@
 """`restore` and `purge` on the command line."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -48,6 +49,29 @@ class Visit(cmcore.Model):
     class Meta:
         database = Base._meta.database
 """
+BILLS = """
+import peewee
+import cmcore
+from cmcore.models import Customer
+
+class Bill(cmcore.SoftDeleteMixin, cmcore.Model):
+    customer = peewee.ForeignKeyField(Customer)
+
+    class Meta:
+        table_name = "bills"
+"""
+DELETE_WITH_BILLS = """
+import sys
+import cmcore
+from bills import Bill
+from cmcore.models import Customer
+
+db = cmcore.connect(sys.argv[1])
+db.create_tables([Bill])
+for _ in range(2):
+    Bill.create(customer="ada")
+Customer.get_by_id("ada").delete_instance(recursive=True)
+"""
 OLD = datetime.now(UTC) - timedelta(days=100)
 
 
@@ -61,6 +85,18 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     yield shop_models
     sys.modules.pop("shop_models")
+
+
+def apart(folder: Path, *arguments: str) -> str:
+    """Run Python in a process of its own, which alone loads models of a folder."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
 
 
 def make_user(name: str) -> None:
@@ -144,6 +180,39 @@ def test_restore_takes_dependents_along(run: Run, url: str, shop: Any) -> None:
     assert sorted(result.stdout.splitlines()) == ["order/2", "order/3", "shop/1"]
     assert result.stderr == "3 rows restored.\n"
     assert run(*asked).exit_code == 1
+
+
+def test_restore_leaves_no_unknown_row_behind(
+    run: Run, url: str, tmp_path: Path
+) -> None:
+    """Rows of tables that it does not know: refused, until they are named or back."""
+    (tmp_path / "bills.py").write_text(BILLS)
+    apart(tmp_path, "-c", DELETE_WITH_BILLS, url)
+    asked = ("restore", "customers", "ada", "--recursive", "--database", url)
+    refused = run(*asked)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "also took rows of bills," in refused.stderr
+    assert "--models" in refused.stderr
+    with connected(url):
+        assert Customer.get_or_none(Customer.id == "ada") is None
+    command = ("-m", "cmcore", *asked, "--models", "bills")
+    lines = ["bills/1", "bills/2", "customers/ada"]
+    assert sorted(apart(tmp_path, *command).splitlines()) == lines
+    with connected(url):
+        Customer.delete_by_id("ada")
+    assert run(*asked).stdout == "customers/ada\n"
+
+
+def test_restore_does_not_miss_what_is_back(run: Run, url: str, tmp_path: Path) -> None:
+    """Rows that were restored by themselves meanwhile stand in nobody's way."""
+    (tmp_path / "bills.py").write_text(BILLS)
+    apart(tmp_path, "-c", DELETE_WITH_BILLS, url)
+    for bill in ("1", "2"):
+        asked = ("restore", "customers", "ada", "--recursive", "--database", url)
+        assert run(*asked).exit_code == 1
+        back = ("restore", "bills", bill, "--models", "bills", "--database", url)
+        apart(tmp_path, "-m", "cmcore", *back)
+    assert run(*asked).stdout == "customers/ada\n"
 
 
 def test_restore_reads_keys_as_the_trail_writes_them(
