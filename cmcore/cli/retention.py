@@ -106,8 +106,8 @@ def purge(  # noqa: PLR0913 - the options
 ) -> int:
     """Remove deleted rows for good, and print how many of each table.
 
-    Rows to which live rows refer stay, and are named; then it exits with 1. The trail
-    is never purged.
+    Rows to which live rows refer stay, or rows of tables that are not known here, and
+    are named; then it exits with 1. The trail is never purged.
     """
     with (
         retention.deletable(db, modules) as models,

@@ -319,6 +319,41 @@ def test_purge_of_an_application_takes_dependents_along(
     assert json.loads(run(*asked).stdout)["rows"] == {"shop": 0}
 
 
+@pytest.mark.parametrize("options", [(), ("--models", "shop_models")])
+def test_a_row_in_use_by_an_unknown_table_stays(
+    run: Run, url: str, shop: Any, options: tuple[str, ...]
+) -> None:
+    """Both runs keep it and name the table, whether other models are known or not."""
+    table = "shop" if options else "customers"
+    column = "VARCHAR(36)" if table == "customers" else "INTEGER"
+    models = [shop.Shop, shop.Order, shop.Visit]
+    with connected(url) as db, db.bind_ctx(models, False, False):
+        db.create_tables(models)
+        shop.Shop.insert_many([{"name": "One"}, {"name": "Two"}]).execute()
+        model, ids = (shop.Shop, [1, 2]) if options else (Customer, ["ada", "bob"])
+        for name, rule in (("Bills", ""), ("notes", "ON DELETE CASCADE")):
+            db.execute_sql(
+                f'CREATE TABLE "{name}" ("for" {column} REFERENCES {table} {rule})'
+            )
+        delete_long_ago(*model.select())
+        for name, key in (("Bills", ids[0]), ("notes", ids[1])):
+            other: Any = peewee.Table(name).bind(db)
+            other.insert({other.c["for"]: key}).execute()
+    asked = ("purge", "--older-than", "9d", "--table", table, *options)
+    for result in (
+        run(*asked, "--dry-run", "--json", "--database", url),
+        run(*asked, "--json", "--database", url),
+    ):
+        assert result.exit_code == 1
+        answer = json.loads(result.stdout)
+        assert answer["rows"][table] == 1
+        assert answer["kept"] == [
+            {"row": f"{table}/{ids[0]}", "reason": "Table Bills refers to it."}
+        ]
+    with connected(url) as db:
+        assert db.execute_sql('SELECT count(*) FROM "notes"').fetchone() == (0,)
+
+
 def test_rows_without_a_key_are_purged(run: Run, url: str, shop: Any) -> None:
     """They are counted in a dry run, and go; they cannot be restored by a key."""
     with connected(url) as db, db.bind_ctx([shop.Hit], False, False):
