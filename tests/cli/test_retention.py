@@ -134,6 +134,20 @@ def test_restore_brings_a_row_back(run: Run, url: str) -> None:
     assert entry.extra_data == {"reason": "cmcore restore"}
 
 
+def test_who_does_it_may_be_named_by_address(run: Run, url: str) -> None:
+    """An e-mail address, in any case, is the user's id; the trail says both."""
+    with connected(url):
+        make_user("eva")
+        delete_long_ago(Customer.get_by_id("ada"), Customer.get_by_id("bob"))
+    who = ("--user", "EVA@example.org", "--database", url)
+    assert run("restore", "customers", "ada", *who).exit_code == 0
+    assert run("purge", "--older-than", "90d", *who).exit_code == 0
+    with connected(url):
+        entries = AuditLog.trail().where(AuditLog.action.in_(("restore", "purge")))
+        by = [(entry.user_id, entry.user_email) for entry in entries]
+    assert by == [("eva", "eva@example.org")] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -141,6 +155,7 @@ def test_restore_brings_a_row_back(run: Run, url: str) -> None:
         (("customers", "ada"), 1, "customers/ada is not deleted"),
         (("invoices", "1"), 2, "Name the application's models with --models."),
         (("customers", "gone", "--user", "ghost"), 1, "ghost"),
+        (("customers", "gone", "--user", "g@h.org"), 1, "There is no user g@h.org."),
         (("customers",), 2, "KEY"),
     ],
 )
