@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import peewee
 
+from cmcore.engines.catalog import ForeignKey, references_to
 from cmcore.errors import AppendOnlyError, ConfigurationError, StillReferencedError
 from cmcore.models.audit_log import AuditLog
 from cmcore.models.base import whole
@@ -15,6 +16,7 @@ from cmcore.models.customer import Customer
 from cmcore.models.dependents import (
     Found,
     children_first,
+    chunked,
     has_key,
     is_soft_deleted,
     keys_of,
@@ -25,6 +27,7 @@ from cmcore.models.schema_state import require_schema, schema_of
 from cmcore.models.soft_delete import deleted_with
 from cmcore.models.user import User
 from cmcore.schema.application import models_of
+from cmcore.trail import taken_along
 from cmcore.values import decode, key_text
 
 
@@ -107,6 +110,12 @@ def find_row(model: Any, key: str) -> Any:
         return None  # a text that is no key of this model
 
 
+def left_behind(row: Any) -> list[str]:
+    """Return the tables with rows of the same deletion that no loaded model reaches."""
+    known = {model._meta.table_name for _, model, _ in type(row)._meta.model_graph()}
+    return taken_along(row, known)
+
+
 def restore_row(row: Any, *, recursive: bool = False) -> list[str]:
     """Bring a row back, and with `recursive` what its deletion took along.
 
@@ -132,7 +141,8 @@ def purge(
     """Remove rows that were deleted at least so long ago, in batches.
 
     Deleted rows that depend on them go too, whatever their age. Rows to which live
-    ones refer stay. Outside a transaction of yours each batch is one of its own.
+    ones refer stay, or rows of tables without a loaded model. Outside a transaction of
+    yours each batch is one of its own.
 
     Args:
         models: Whose rows.
@@ -145,7 +155,7 @@ def purge(
     if AuditLog in models:
         raise AppendOnlyError(operation="purge")
     keyless: dict[Any, int] = {}
-    run = _Run(dry_run, {model: set() for model in models}, [])
+    run = _Run(dry_run, {model: set() for model in models}, [], {})
     for model in children_first(run.gone):
         query = model.purge(older_than=older_than)
         due = query.rows()
@@ -164,6 +174,7 @@ class _Run(NamedTuple):
     is_dry: bool
     gone: Found
     kept: list[Kept]
+    foreign: dict[Any, list[ForeignKey]]
 
     def take(self, model: Any, due: Any, keys: list[Any]) -> None:
         """Remove rows that are still due; find one that must stay by halves."""
@@ -183,12 +194,55 @@ class _Run(NamedTuple):
 
     def _found(self, model: Any, due: Any, keys: list[Any]) -> Found:
         if self.is_dry:
-            return going(model, keys, self.gone)
+            found = going(model, keys, self.gone)
+            self._refuse_foreign(found)
+            return found
         with whole(model, always=True) as unit:
             unit.before_reading()
             found = going(model, keys_of(model, due.where(with_keys(model, keys))))
+            self._refuse_foreign(found)
             remove(found)
         return found
+
+    def _refuse_foreign(self, found: Found) -> None:
+        """Refuse rows to which a table refers that no loaded model describes."""
+        for model, keys in found.items():
+            if model not in self.foreign:
+                self.foreign[model] = _foreign_references(model)
+            for reference in self.foreign[model]:
+                rows = _referred(model, reference)
+                if any(rows.where(with_keys(model, k)).exists() for k in chunked(keys)):
+                    raise StillReferencedError(
+                        table=model._meta.table_name,
+                        constraint=reference.name,
+                        detail=f"Table {reference.table} refers to it.",
+                    )
+
+
+def _foreign_references(model: Any) -> list[ForeignKey]:
+    """Return the references to a table that would stop a DELETE, and are no links."""
+    meta = model._meta
+    links = {
+        (child._meta.table_name, (link.column_name,))
+        for child, fields in meta.model_backrefs.items()
+        for link in fields
+    }
+    return [
+        key
+        for key in references_to(meta.database, meta.table_name)
+        if key.on_delete in {"NO ACTION", "RESTRICT"}
+        and (key.table, key.columns) not in links
+    ]
+
+
+def _referred(model: Any, reference: ForeignKey) -> Any:
+    """Return the rows of a model to which another table refers."""
+    other = peewee.Table(reference.table)
+    pairs = zip(reference.columns, reference.parent_columns, strict=True)
+    refers = [getattr(other.c, own) == model._meta.columns[aim] for own, aim in pairs]
+    return model.with_deleted().where(
+        peewee.fn.EXISTS(other.select(peewee.SQL("1")).where(*refers))
+    )
 
 
 def _name(model: Any, key: Any) -> str:

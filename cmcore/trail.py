@@ -1,5 +1,6 @@
 """Finding entries of the trail, and giving them as plain data."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, tzinfo
 from typing import Any, NamedTuple
 
@@ -47,6 +48,40 @@ def find_entries(search: Search) -> "peewee.ModelSelect[AuditLog]":
         query = query.where(AuditLog.created_at < until)
     found: peewee.ModelSelect[AuditLog] = query.limit(limit)
     return found
+
+
+def taken_along(row: peewee.Model, known: Collection[str]) -> list[str]:
+    """Return the other tables with rows that are deleted since a row's last deletion.
+
+    Args:
+        row: A row of a soft-deleted model.
+        known: The tables that are not looked for.
+    """
+    is_delete = AuditLog.action == "delete"
+    entry = AuditLog.for_instance(row).where(is_delete).first()
+    moment = entry and (entry.new_values or {}).get("deleted_at")
+    if entry is None or moment is None:
+        return []
+    later: Any = AuditLog.alias()
+    is_undone = later.select(later.id).where(
+        later.resource_type == AuditLog.resource_type,
+        later.resource_id == AuditLog.resource_id,
+        later.action.in_(("restore", "purge")),
+        later.created_at > AuditLog.created_at,
+    )
+    together = AuditLog.select().where(
+        is_delete,
+        AuditLog.transaction_id == entry.transaction_id,
+        AuditLog.resource_type.not_in(list(known)),
+        ~peewee.fn.EXISTS(is_undone),
+    )
+    return sorted(
+        {
+            each.resource_type
+            for each in together
+            if (each.new_values or {}).get("deleted_at") == moment
+        }
+    )
 
 
 def entry_document(entry: AuditLog, zone: tzinfo = UTC) -> dict[str, Any]:

@@ -166,6 +166,8 @@ def show_answer(customer: Customer) -> None:
 
 def changes(entry: AuditLog) -> list[str]:
     """Return the lines `field: old → new` of an update, and none of other entries."""
+    if entry.action != "update":
+        return []
     old, new = entry.old_values or {}, entry.new_values or {}
     fields = (old.keys() & new.keys()) - {"updated_at", "updated_by"}
     return [f"{name}: {old[name]} → {new[name]}" for name in sorted(fields)]

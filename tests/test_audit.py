@@ -383,3 +383,22 @@ def test_entries_cannot_be_replaced(make_url: Any) -> None:
         with pytest.raises(cmcore.AppendOnlyError):
             AuditLog.replace(newest(Part).__data__).execute()
         assert newest(Part).action == "create"
+
+
+def test_an_entry_shows_what_it_is(database: peewee.Database) -> None:
+    """Its repr names action, row and user, as far as they were read; no value."""
+    with cmcore.acting_as("system"):
+        cmcore.record("export", resource_type="reports", description="Sales")
+    user = User.create(
+        id="ada", email="ada@example.org", full_name="Ada", password_hash="!" * 8
+    )
+    with cmcore.acting_as(user):
+        User.update(full_name="Ada L.").where(User.id == "ada").execute()
+    shown = [repr(entry) for entry in AuditLog.trail()]
+    assert shown == [
+        "<AuditLog update users/ada by ada@example.org>",
+        "<AuditLog create users/ada by system>",
+        "<AuditLog export reports by system@cmcore.invalid>",
+    ]
+    part = AuditLog.select(AuditLog.action).first()
+    assert repr(part).startswith("<AuditLog ")

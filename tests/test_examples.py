@@ -164,6 +164,7 @@ def test_the_import_shows_the_trail(make_url: MakeUrl) -> None:
     text = "\n".join(lines)
     assert "The trail of the customers: the last 10 of 19 entries" in text
     assert re.search(r"clerk@example.org +delete +Olga Wiśniewska", text)
+    assert "deleted_at" not in text
     answer = lines[lines.index("Who changed Ada Lovelace, when, from what to what?") :]
     assert re.fullmatch(
         r"  clerk@example\.org from 203\.0\.113\.7, \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC",

@@ -20,6 +20,9 @@ NOTHING = "-"
 # Changed by every update, and told by the entry's own time and user.
 STAMPS = {"updated_at", "updated_by"}
 
+# Changed by every delete and restore.
+MARKS = {"deleted_at", "deleted_by"}
+
 
 def zone_named(name: str) -> tzinfo:
     """Return a time zone by its name."""
@@ -89,12 +92,14 @@ def list_entries(
     found = list(find_entries(search))
     for entry in found[:limit] if as_json else ():
         show_json(entry_document(entry, zone))
-    if not as_json:
+    if found and not as_json:
         show_table(
-            (f"Time, {zone}", "User", "Action", "Resource", "What", "Id"),
+            (f"Time, {zone}", "Action", "User", "Resource", "What", "Id"),
             [_row(entry, zone) for entry in found[:limit]],
-            stacked=3,
+            stacks=(2, 4),
         )
+    elif not as_json:
+        note("No entries.")
     if len(found) > limit:
         note(f"There are more than {limit}. Ask for more with --limit.")
 
@@ -135,8 +140,8 @@ def _row(entry: Any, zone: tzinfo) -> tuple[str, ...]:
     key = "" if entry.resource_id is None else f"/{entry.resource_id}"
     return (
         f"{entry.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
-        entry.user_email or entry.user_id,
         entry.action,
+        entry.user_email or entry.user_id,
         f"{entry.resource_type}{key}",
         _what(entry),
         entry.id,
@@ -144,14 +149,12 @@ def _row(entry: Any, zone: tzinfo) -> tuple[str, ...]:
 
 
 def _what(entry: Any) -> str:
-    """Say what an update changed, and what an event was that is no change of a row."""
+    """Say what an update changed, and of all other entries what their writer said."""
     old, new = entry.old_values, entry.new_values
-    if not (old or new):
-        return str(entry.description)
     changes = _changes(old, new) if old and new else []
-    return ", ".join(
-        f"{field}: {old} → {new}" for field, old, new in changes if field not in STAMPS
-    )
+    told = STAMPS | (MARKS if entry.action in {"delete", "restore"} else set())
+    what = [f"{name}: {old} → {new}" for name, old, new in changes if name not in told]
+    return ", ".join(what) or str(entry.description)
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -8,8 +8,8 @@ import click
 import peewee
 
 from cmcore.database import connect
-from cmcore.engines.health import missing_file
-from cmcore.errors import UnreachableDatabaseError
+from cmcore.engines.health import is_without_file, missing_file
+from cmcore.errors import ConfigurationError, UnreachableDatabaseError
 
 VARIABLES = ("CMCORE_DATABASE_URL", "DATABASE_URL")
 
@@ -66,6 +66,12 @@ def _open(ctx: click.Context, *, creates: bool) -> peewee.Database:
             "CMCORE_DATABASE_URL or DATABASE_URL."
         )
         raise click.UsageError(message, ctx)
+    if is_without_file(url):
+        message = (
+            f"{url} names no file: the database would be gone after the command. Is a "
+            "variable empty? Write sqlite:///crm.db."
+        )
+        raise ConfigurationError(message)
     missing = None if creates else missing_file(url)
     if missing is not None:
         message = (

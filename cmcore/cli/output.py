@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import click
@@ -46,7 +47,10 @@ def show_json(document: Any) -> None:
 
 
 def show_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, stacked: int | None = None
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    stacks: Sequence[int] = (),
 ) -> None:
     """Print a table: boxed and coloured on a terminal, plain columns elsewhere.
 
@@ -56,8 +60,9 @@ def show_table(
     Args:
         columns: The headings.
         rows: As many cells each.
-        stacked: How many columns from the right stand below each other on a terminal,
-            which is too narrow for them; empty cells are left out there.
+        stacks: How many columns stand below each other on a terminal, which is too
+            narrow for all: empty cells are left out there, and only the last stack is
+            folded.
     """
     console = Console(file=sys.stdout, highlight=False)
     table = Table(
@@ -65,14 +70,12 @@ def show_table(
         pad_edge=console.is_terminal,
         header_style="bold",
     )
-    split = len(columns) - (stacked or 0) if console.is_terminal else len(columns)
-    headings = [*columns[:split], *filter(None, [", ".join(columns[split:])])]
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    sizes = stacks if stacks and console.is_terminal else [1] * len(columns)
+    for i, heading in enumerate(_stacked(columns, sizes), 1):
+        is_whole = bool(stacks) and i < len(sizes)
+        table.add_column(heading, overflow="fold", no_wrap=is_whole)
     for row in rows:
-        cells = [Text(printable(cell), STYLES.get(cell, "")) for cell in row]
-        stack = [Text("\n").join(cell for cell in cells[split:] if cell)]
-        table.add_row(*cells[:split], *stack[: len(headings) - split])
+        table.add_row(*_stacked([printable(cell) for cell in row], sizes))
     if console.is_terminal:
         console.print(table)
         return
@@ -80,6 +83,13 @@ def show_table(
     with console.capture() as capture:
         console.print(table)
     show_lines(line.rstrip() for line in capture.get().splitlines())
+
+
+def _stacked(cells: Sequence[str], sizes: Sequence[int]) -> list[Text]:
+    """Return cells joined to stacks of these sizes, without the empty ones."""
+    left = iter(cells)
+    stacks = [[cell for cell in islice(left, size) if cell] for size in sizes]
+    return [Text("\n").join(Text(c, STYLES.get(c, "")) for c in s) for s in stacks]
 
 
 def printable(text: str) -> str:

@@ -32,6 +32,6 @@ def plugins(*, as_json: bool) -> int:
                 )
                 for info in found
             ],
-            stacked=2,
+            stacks=(1, 1, 1, 2),
         )
     return PROBLEM if any(info.status == "error" for info in found) else 0

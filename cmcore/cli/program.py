@@ -26,7 +26,7 @@ EXIT_CODES: tuple[tuple[type[CmcoreError], int], ...] = (
 )
 
 _ARGUMENTS = "cmcore.arguments"
-_ANY_URL = re.compile(r"[:/@]")
+_ANY_URL = re.compile("://|@")
 _CREDENTIALS = re.compile(r":.*@|://.*password", re.IGNORECASE)
 
 

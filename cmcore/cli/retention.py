@@ -11,6 +11,8 @@ from cmcore.cli.connection import with_database
 from cmcore.cli.output import note, show_json, show_lines, show_table
 from cmcore.cli.program import PROBLEM, Failure
 from cmcore.context import acting_as
+from cmcore.models import User
+from cmcore.models.schema_state import schema_of
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
@@ -32,7 +34,7 @@ models_option = click.option(
     help="A module with models of the application, in dotted form; may be repeated.",
 )
 user_option = click.option(
-    "--user", metavar="ID", help="Who does it, for the trail; else system."
+    "--user", metavar="ID|EMAIL", help="Who does it, for the trail; else system."
 )
 
 
@@ -63,7 +65,15 @@ def restore(  # noqa: PLR0913 - the options
         if row is None:
             message = f"There is no row {key} in {table}. It may have been purged."
             raise Failure(message)
-        with acting_as(user, reason="cmcore restore"):
+        missed = retention.left_behind(row) if recursive else []
+        if missed:
+            message = (
+                f"The deletion of {table}/{key} also took rows of {', '.join(missed)}, "
+                "whose models are not known here. Name them with --models; nothing was "
+                "restored."
+            )
+            raise Failure(message)
+        with acting_as(_user_id(db, user), reason="cmcore restore"):
             restored = retention.restore_row(row, recursive=recursive)
     if not restored:
         message = f"{table}/{key} is not deleted; there is nothing to restore."
@@ -98,12 +108,12 @@ def purge(  # noqa: PLR0913 - the options
 ) -> int:
     """Remove deleted rows for good, and print how many of each table.
 
-    Rows to which live rows refer stay, and are named; then it exits with 1. The trail
-    is never purged.
+    Rows to which live rows refer stay, or rows of tables that are not known here, and
+    are named; then it exits with 1. The trail is never purged.
     """
     with (
         retention.deletable(db, modules) as models,
-        acting_as(user, reason="cmcore purge"),
+        acting_as(_user_id(db, user), reason="cmcore purge"),
     ):
         if table is None:
             wanted = [m for name, m in models.items() if name != "audit_logs"]
@@ -118,6 +128,17 @@ def purge(  # noqa: PLR0913 - the options
         note(f"{row.row} stays. {row.reason}")
     note(f"{_rows(sum(rows.values()))} {'would be ' if dry_run else ''}purged.")
     return PROBLEM if kept else 0
+
+
+def _user_id(db: peewee.Database, user: str | None) -> str | None:
+    """Return the id of the user that is named by id or by address."""
+    if user is None or "@" not in user or schema_of(db).kind == "trail":
+        return user
+    known = User.get_or_none(User.email == user)
+    if known is None:
+        message = f"There is no user {user}. `cmcore user list` shows them."
+        raise Failure(message)
+    return str(known.id)
 
 
 def _rows(count: int) -> str:

@@ -25,11 +25,19 @@ class Finding(NamedTuple):
 
 def missing_file(url: str) -> Path | None:
     """Return the file that a SQLite URL names, if there is none of that name."""
-    location = url.partition("?")[0].removeprefix("sqlite:///")
-    if location == url.partition("?")[0] or not location or location == ":memory:":
+    name = url.partition("?")[0]
+    if not name.startswith("sqlite:///") or is_without_file(url):
         return None
-    path = Path(unquote(location))
+    path = Path(unquote(name.removeprefix("sqlite:///")))
     return None if path.exists() else path
+
+
+def is_without_file(url: str) -> bool:
+    """Tell whether a URL names a SQLite database that is gone when it is closed."""
+    name = url.partition("?")[0]
+    rest = name.removeprefix("sqlite://").removeprefix("/")
+    is_file = name.startswith("sqlite://") or name == ":memory:"
+    return is_file and unquote(rest) in {"", ":memory:"}
 
 
 def examine_engine(db: peewee.Database) -> list[Finding]:

@@ -111,6 +111,14 @@ class AuditLog(SoftDeleteMixin, Model):
         guard = AppendOnly()
         schema_manager_class = WithoutRowid
 
+    def __repr__(self) -> str:
+        """Say who did what to which row."""
+        data: Any = self.__data__.get
+        key = "" if data("resource_id") is None else f"/{data('resource_id')}"
+        who = data("user_email") or data("user")
+        what = f"{data('action')} {data('resource_type')}{key}"
+        return f"<{type(self).__name__} {what} by {who}>"
+
     @classmethod
     def trail(cls) -> Trail:
         """Return all entries, newest first, soft-deleted ones included."""

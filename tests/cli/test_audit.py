@@ -8,6 +8,7 @@ import pytest
 from click.testing import Result
 
 import cmcore
+from cmcore.cli.output import printable
 from cmcore.models import AuditLog, Customer, User
 from tests.cli.conftest import Run
 from tests.conftest import MakeUrl, connected
@@ -94,10 +95,30 @@ def test_audit_list_is_plain_in_a_pipe(run: Run, url: str) -> None:
     """Without a terminal each entry is one line, without colours or control codes."""
     lines = run("audit", "list", "--database", url).stdout.splitlines()
     assert len(lines) == 5
-    headings = ["Time,", "UTC", "User", "Action", "Resource", "What", "Id"]
+    headings = ["Time,", "UTC", "Action", "User", "Resource", "What", "Id"]
     assert lines[0].split() == headings
     assert "city: - → Paris" in lines[3]
     assert "\x1b" not in "".join(lines)
+
+
+def test_audit_list_says_that_there_is_none(run: Run, url: str) -> None:
+    """On stderr, since stdout is data alone; JSON lines are none, and nothing more."""
+    asked = ("audit", "list", "--resource", "nothing", "--database", url)
+    result = run(*asked)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "No entries.\n"
+    assert run(*asked, "--json").output == ""
+
+
+def test_audit_list_says_what_every_entry_is(run: Run, url: str) -> None:
+    """A delete does not repeat its own time and user; what changed nothing is told."""
+    with connected(url):
+        Customer.get_by_id("ada").delete_instance()
+        told = {entry.id: entry.description for entry in AuditLog.trail()}
+    lines = run("audit", "list", "--database", url).stdout.splitlines()[1:]
+    assert "deleted_at" not in "".join(lines)
+    for line in lines:
+        assert "city: - → Paris" in line or told[line.split()[-1]] in printable(line)
 
 
 def test_audit_show_tells_everything(run: Run, url: str) -> None:

@@ -119,6 +119,25 @@ def test_reading_makes_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite:///", "sqlite://", ":memory:", "sqlite:///:memory:", "sqlite:///?cache=1"],
+)
+@pytest.mark.parametrize("command", ["migrate", "rollback", "status", "doctor"])
+def test_a_database_without_a_file_is_refused(run: Run, url: str, command: str) -> None:
+    """It would be gone after the command; most likely a variable was empty."""
+    result = run(command, "--database", url)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{url} names no file" in result.stderr
+    assert "Is a variable empty?" in result.stderr
+
+
+def test_an_unknown_zone_is_named(run: Run) -> None:
+    """A slash alone makes no secret of an argument."""
+    asked = ("audit", "list", "--tz", "Mars/Base", "--database", "sqlite:///x.db")
+    assert "'Mars/Base' is no time zone" in run(*asked).stderr
+
+
 @pytest.mark.parametrize("url", MALFORMED)
 @pytest.mark.parametrize(
     "place", ["option", "variable", "argument", "command", "count"]

@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import cmcore
+from cmcore.models import AuditLog
 from tests.cli.conftest import Run
-from tests.conftest import MakeUrl
+from tests.conftest import MakeUrl, connected
 
 
 def test_a_terminal_gets_colours_unless_they_are_declined(make_url: MakeUrl) -> None:
@@ -15,6 +16,20 @@ def test_a_terminal_gets_colours_unless_they_are_declined(make_url: MakeUrl) -> 
     url = make_url("sqlite", migrated=True)
     assert "\x1b[32m" in on_terminal("status", "--database", url)
     assert "\x1b[32m" not in on_terminal("status", "--database", url, NO_COLOR="1")
+
+
+def test_ids_and_times_are_whole_on_a_narrow_terminal(make_url: MakeUrl) -> None:
+    """Only the text between them is folded, where there is little room."""
+    url = make_url("sqlite", migrated=True)
+    with connected(url):
+        cmcore.record("x", resource_type="reports", description="word " * 40)
+        [entry] = AuditLog.select()
+        time, key = f"{entry.created_at:%Y-%m-%d %H:%M:%S}", entry.id
+    asked = ("audit", "list", "--database", url)
+    lines = on_terminal(*asked, COLUMNS="64", NO_COLOR="1").splitlines()
+    assert sum(time in line for line in lines) == 1
+    assert sum(key in line for line in lines) == 1
+    assert sum("word word" in line for line in lines) > 1
 
 
 def on_terminal(*arguments: str, **variables: str) -> str:

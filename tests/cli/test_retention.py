@@ -1,6 +1,7 @@
 """`restore` and `purge` on the command line."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -48,6 +49,29 @@ class Visit(cmcore.Model):
     class Meta:
         database = Base._meta.database
 """
+BILLS = """
+import peewee
+import cmcore
+from cmcore.models import Customer
+
+class Bill(cmcore.SoftDeleteMixin, cmcore.Model):
+    customer = peewee.ForeignKeyField(Customer)
+
+    class Meta:
+        table_name = "bills"
+"""
+DELETE_WITH_BILLS = """
+import sys
+import cmcore
+from bills import Bill
+from cmcore.models import Customer
+
+db = cmcore.connect(sys.argv[1])
+db.create_tables([Bill])
+for _ in range(2):
+    Bill.create(customer="ada")
+Customer.get_by_id("ada").delete_instance(recursive=True)
+"""
 OLD = datetime.now(UTC) - timedelta(days=100)
 
 
@@ -61,6 +85,18 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     yield shop_models
     sys.modules.pop("shop_models")
+
+
+def apart(folder: Path, *arguments: str) -> str:
+    """Run Python in a process of its own, which alone loads models of a folder."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
 
 
 def make_user(name: str) -> None:
@@ -98,6 +134,20 @@ def test_restore_brings_a_row_back(run: Run, url: str) -> None:
     assert entry.extra_data == {"reason": "cmcore restore"}
 
 
+def test_who_does_it_may_be_named_by_address(run: Run, url: str) -> None:
+    """An e-mail address, in any case, is the user's id; the trail says both."""
+    with connected(url):
+        make_user("eva")
+        delete_long_ago(Customer.get_by_id("ada"), Customer.get_by_id("bob"))
+    who = ("--user", "EVA@example.org", "--database", url)
+    assert run("restore", "customers", "ada", *who).exit_code == 0
+    assert run("purge", "--older-than", "90d", *who).exit_code == 0
+    with connected(url):
+        entries = AuditLog.trail().where(AuditLog.action.in_(("restore", "purge")))
+        by = [(entry.user_id, entry.user_email) for entry in entries]
+    assert by == [("eva", "eva@example.org")] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -105,6 +155,7 @@ def test_restore_brings_a_row_back(run: Run, url: str) -> None:
         (("customers", "ada"), 1, "customers/ada is not deleted"),
         (("invoices", "1"), 2, "Name the application's models with --models."),
         (("customers", "gone", "--user", "ghost"), 1, "ghost"),
+        (("customers", "gone", "--user", "g@h.org"), 1, "There is no user g@h.org."),
         (("customers",), 2, "KEY"),
     ],
 )
@@ -144,6 +195,39 @@ def test_restore_takes_dependents_along(run: Run, url: str, shop: Any) -> None:
     assert sorted(result.stdout.splitlines()) == ["order/2", "order/3", "shop/1"]
     assert result.stderr == "3 rows restored.\n"
     assert run(*asked).exit_code == 1
+
+
+def test_restore_leaves_no_unknown_row_behind(
+    run: Run, url: str, tmp_path: Path
+) -> None:
+    """Rows of tables that it does not know: refused, until they are named or back."""
+    (tmp_path / "bills.py").write_text(BILLS)
+    apart(tmp_path, "-c", DELETE_WITH_BILLS, url)
+    asked = ("restore", "customers", "ada", "--recursive", "--database", url)
+    refused = run(*asked)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "also took rows of bills," in refused.stderr
+    assert "--models" in refused.stderr
+    with connected(url):
+        assert Customer.get_or_none(Customer.id == "ada") is None
+    command = ("-m", "cmcore", *asked, "--models", "bills")
+    lines = ["bills/1", "bills/2", "customers/ada"]
+    assert sorted(apart(tmp_path, *command).splitlines()) == lines
+    with connected(url):
+        Customer.delete_by_id("ada")
+    assert run(*asked).stdout == "customers/ada\n"
+
+
+def test_restore_does_not_miss_what_is_back(run: Run, url: str, tmp_path: Path) -> None:
+    """Rows that were restored by themselves meanwhile stand in nobody's way."""
+    (tmp_path / "bills.py").write_text(BILLS)
+    apart(tmp_path, "-c", DELETE_WITH_BILLS, url)
+    for bill in ("1", "2"):
+        asked = ("restore", "customers", "ada", "--recursive", "--database", url)
+        assert run(*asked).exit_code == 1
+        back = ("restore", "bills", bill, "--models", "bills", "--database", url)
+        apart(tmp_path, "-m", "cmcore", *back)
+    assert run(*asked).stdout == "customers/ada\n"
 
 
 def test_restore_reads_keys_as_the_trail_writes_them(
@@ -248,6 +332,41 @@ def test_purge_of_an_application_takes_dependents_along(
             "kept": [{"row": "shop/2", "reason": "Table visit refers to it."}],
         }
     assert json.loads(run(*asked).stdout)["rows"] == {"shop": 0}
+
+
+@pytest.mark.parametrize("options", [(), ("--models", "shop_models")])
+def test_a_row_in_use_by_an_unknown_table_stays(
+    run: Run, url: str, shop: Any, options: tuple[str, ...]
+) -> None:
+    """Both runs keep it and name the table, whether other models are known or not."""
+    table = "shop" if options else "customers"
+    column = "VARCHAR(36)" if table == "customers" else "INTEGER"
+    models = [shop.Shop, shop.Order, shop.Visit]
+    with connected(url) as db, db.bind_ctx(models, False, False):
+        db.create_tables(models)
+        shop.Shop.insert_many([{"name": "One"}, {"name": "Two"}]).execute()
+        model, ids = (shop.Shop, [1, 2]) if options else (Customer, ["ada", "bob"])
+        for name, rule in (("Bills", ""), ("notes", "ON DELETE CASCADE")):
+            db.execute_sql(
+                f'CREATE TABLE "{name}" ("for" {column} REFERENCES {table} {rule})'
+            )
+        delete_long_ago(*model.select())
+        for name, key in (("Bills", ids[0]), ("notes", ids[1])):
+            other: Any = peewee.Table(name).bind(db)
+            other.insert({other.c["for"]: key}).execute()
+    asked = ("purge", "--older-than", "9d", "--table", table, *options)
+    for result in (
+        run(*asked, "--dry-run", "--json", "--database", url),
+        run(*asked, "--json", "--database", url),
+    ):
+        assert result.exit_code == 1
+        answer = json.loads(result.stdout)
+        assert answer["rows"][table] == 1
+        assert answer["kept"] == [
+            {"row": f"{table}/{ids[0]}", "reason": "Table Bills refers to it."}
+        ]
+    with connected(url) as db:
+        assert db.execute_sql('SELECT count(*) FROM "notes"').fetchone() == (0,)
 
 
 def test_rows_without_a_key_are_purged(run: Run, url: str, shop: Any) -> None:
