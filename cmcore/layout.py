@@ -109,9 +109,12 @@ class Layout:
 
     def _positions_of(self, option: str) -> frozenset[int]:
         names = getattr(self.model._meta, option)
+        model = self.model.__name__
+        if isinstance(names, str):
+            msg = f"{model}.Meta.{option} is a text. Write a tuple: ({names!r},)."
+            raise ConfigurationError(msg)
         unknown = [name for name in names if name not in self.names]
         if unknown:
-            model = self.model.__name__
             msg = (
                 f"{model}.Meta.{option} names {unknown[0]!r}, which is no field of "
                 f"{model}. Its fields are {', '.join(self.names)}."

@@ -414,7 +414,7 @@ def test_a_star_import_brings_the_fields_alone() -> None:
 
 @pytest.mark.parametrize("option", ["audit_mask", "audit_exclude"])
 def test_a_name_that_is_no_field_is_told(option: str) -> None:
-    """The error names it and the fields that there are; one name needs no tuple."""
+    """The error names it and the fields that there are; a bare text is refused."""
 
     def layout(names: Any) -> Any:
         meta = type("Meta", (), {option: names})
@@ -426,4 +426,6 @@ def test_a_name_that_is_no_field_is_told(option: str) -> None:
     told = f"Named.Meta.{option} names 'b', which is no field of Named. Its fields are "
     with pytest.raises(cmcore.ConfigurationError, match=f"{told}id, a"):
         layout(("a", "b"))
-    assert layout("a").hides
+    with pytest.raises(cmcore.ConfigurationError, match=r"Write a tuple: \('a',\)"):
+        layout("a")
+    assert layout(("a",)).hides

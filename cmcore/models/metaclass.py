@@ -144,8 +144,8 @@ def _meta_options(meta: type | None, parents: list[Any]) -> dict[str, Any]:
     for option in _OPTIONS:
         inherited = [n for parent in parents for n in getattr(parent._meta, option, ())]
         given = own.get(option, ())
-        given = (given,) if isinstance(given, str) else given
-        own[option] = tuple(dict.fromkeys([*inherited, *given]))
+        is_text = isinstance(given, str)  # refused when the model is first used
+        own[option] = given if is_text else tuple(dict.fromkeys([*inherited, *given]))
     own.setdefault("audit", all(getattr(p._meta, "audit", True) for p in parents))
     for name, default in _CLASSES.items():
         own.setdefault(name, _inherited(name, parents, default))
