@@ -91,12 +91,6 @@ def forget_recovery_codes(user: Any) -> None:
     RecoveryCode.delete().where(RecoveryCode.user == user.id).execute()
 
 
-def unused_recovery_codes(user: Any) -> int:
-    """Return how many recovery codes a user has left."""
-    held = RecoveryCode.select().where(RecoveryCode.user == user.id)
-    return int(held.where(RecoveryCode.used_at.is_null()).count())
-
-
 def _new_recovery_code() -> str:
     groups = (
         "".join(map(secrets.choice, [_ALPHABET] * _GROUP)) for _ in range(_GROUPS)

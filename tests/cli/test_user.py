@@ -1,7 +1,6 @@
 """`cmcore user`: the first admin, second factors, locks; no password in an argument."""
 
 import json
-from collections.abc import Iterator
 
 import pyotp
 import pytest
@@ -12,21 +11,9 @@ from cmcore import accounts
 from cmcore.accounts import codes
 from cmcore.cli import cli
 from cmcore.models import AuditLog, User
-from cmcore.testing import cheap_passwords
+from tests.accounts.conftest import EMAIL, PASSWORD, cheap  # noqa: F401 - a fixture
 from tests.cli.conftest import Run
 from tests.conftest import MakeUrl, connected, unbind
-
-PASSWORD = "correct horse battery"
-EMAIL = "ada@example.org"
-
-
-@pytest.fixture(autouse=True)
-def cheap() -> Iterator[None]:
-    """Hashing that costs next to nothing, and a key, in every test here."""
-    cmcore.configure(secret_key=accounts.generate_key())
-    with cheap_passwords():
-        yield
-    cmcore.configure(secret_key=None)
 
 
 @pytest.fixture
