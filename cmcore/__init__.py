@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cmcore import accounts, fields, testing, values
+    from cmcore import accounts, fields, partitions, testing, values
     from cmcore.accounts.settings import configure
     from cmcore.audit import AuditAction, record
     from cmcore.changes import Action, Change
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cmcore.engines.catalog import table_comment
     from cmcore.errors import (
         AppendOnlyError,
+        ArchiveError,
         AuthenticationError,
         CmcoreError,
         ConfigurationError,
@@ -95,6 +96,7 @@ _HOMES = {
     "cmcore.engines.catalog": ("table_comment",),
     "cmcore.errors": (
         "AppendOnlyError",
+        "ArchiveError",
         "AuthenticationError",
         "CmcoreError",
         "ConfigurationError",
@@ -147,12 +149,15 @@ _HOMES = {
     "cmcore.schema.history": ("migrations_path",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_SUBMODULES = frozenset({"accounts", "errors", "fields", "models", "testing", "values"})
+_SUBMODULES = frozenset(
+    {"accounts", "errors", "fields", "models", "partitions", "testing", "values"}
+)
 
 __all__ = [
     "Action",
     "ActorMixin",
     "AppendOnlyError",
+    "ArchiveError",
     "AuditAction",
     "AuditLog",
     "AuditMixin",
@@ -205,6 +210,7 @@ __all__ = [
     "init",
     "migrate",
     "migrations_path",
+    "partitions",
     "pending",
     "plugins",
     "record",

@@ -41,6 +41,7 @@ LAYERS = {
     "runner": 4,
     "accounts": 5,
     "checkup": 5,
+    "partitions": 5,
     "retention": 5,
     "testing": 5,
     "trail": 5,

@@ -20,7 +20,7 @@ class OlderPostgresql(Postgresql):
         only = self.shown_to_hooks(write) if write.before else None
         layout, rendered = write.layout, write.rendered
         table, n = layout.qualifier, len(layout.columns)
-        keys = [layout.columns[i] for i in layout.keys] or ["ctid"]
+        keys = [layout.columns[i] for i in layout.keys] or ["tableoid", "ctid"]
         old_rows, old_values = _old_rows(write, keys, only)
         ctes, cte_values = rendered.with_clause()
         begin = rendered.ctes.stop if rendered.ctes else (0, 0)

@@ -106,11 +106,11 @@ class Postgresql(Savepoints):
         where, where_values = rendered.clause(rendered.where, " WHERE ")
         table = layout.qualifier
         sql = (
-            f"{ctes}SELECT {table}.ctid, {layout.qualified_columns(table)} "
+            f"{ctes}SELECT {place_of(table)}, {layout.qualified_columns(table)} "
             f"FROM {layout.table_sql}{sources}{where} FOR UPDATE OF {table}"
         )
         found = quiet(write.database, sql, values + source_values + where_values)
-        return {row[0]: row[1:] for row in found.fetchall()}
+        return {row[:2]: row[2:] for row in found.fetchall()}
 
     def _still_stand(self, write: Write, places: list[Any]) -> bool:
         layout = write.layout
@@ -289,8 +289,21 @@ def _aliases(write: Write) -> tuple[str, str, str]:
     return '"cm_old"', '"cm_new"', 'WITH (OLD AS "cm_old", NEW AS "cm_new") '
 
 
-def restriction(table: str, only: list[Any] | None) -> tuple[str, list[Any]]:
+def place_of(table: str) -> str:
+    """Return the columns that say where a row is: which partition, and where in it."""
+    return f"{table}.tableoid::bigint, {table}.ctid"
+
+
+def restriction(
+    table: str, only: list[tuple[int, Any]] | None
+) -> tuple[str, list[Any]]:
     """Return a condition that leaves only the rows at these places, and its values."""
     if only is None:
         return "", []
-    return f"{table}.ctid = ANY(%s::tid[])", [[str(place) for place in only]]
+    tables = [table for table, _ in only]
+    rows = [str(row) for _, row in only]
+    condition = (
+        f"{table}.ctid = ANY(%s::tid[]) AND ({place_of(table)}) IN"
+        " (SELECT * FROM unnest(%s::bigint[], %s::tid[]))"
+    )
+    return condition, [rows, tables, rows]

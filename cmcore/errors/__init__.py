@@ -9,6 +9,7 @@ from cmcore.errors.accounts import (
     SecretKeyMissingError,
 )
 from cmcore.errors.migrations import (
+    ArchiveError,
     DataLossRefusedError,
     MigrationError,
     OrphanRowsError,
@@ -38,6 +39,7 @@ from cmcore.errors.tree import (
 
 __all__ = [
     "AppendOnlyError",
+    "ArchiveError",
     "AuthenticationError",
     "CmcoreError",
     "ConfigurationError",

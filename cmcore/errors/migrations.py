@@ -1,4 +1,4 @@
-"""What migrations refuse, and a schema that is not the one of the models."""
+"""What migrations and archives refuse, and a schema that is not the models' one."""
 
 from cmcore.errors.tree import CmcoreError
 
@@ -46,3 +46,7 @@ class PendingMigrationsError(MigrationError):
 
 class DataLossRefusedError(MigrationError):
     """A rollback would lose rows."""
+
+
+class ArchiveError(CmcoreError):
+    """An archive of the trail is not what its manifest says, or has none."""

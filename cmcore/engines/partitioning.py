@@ -1,0 +1,78 @@
+"""The partitions of a table, as the engine that has partitions tells them."""
+
+import re
+from datetime import datetime
+from typing import NamedTuple
+
+import peewee
+
+from cmcore.engines.introspection import is_sqlite, rows
+
+_BOUND = re.compile(r"FOR VALUES FROM \((.+)\) TO \((.+)\)")
+
+
+class Piece(NamedTuple):
+    """One partition of a table that is partitioned by ranges of time.
+
+    Attributes:
+        name: Its name as a table.
+        start: The first moment that belongs to it, None if there is no first one.
+        end: The first moment that does not any more, None if there is none.
+        is_default: Whether it holds what belongs to no other one.
+    """
+
+    name: str
+    start: datetime | None
+    end: datetime | None
+    is_default: bool = False
+
+
+def can_partition(db: peewee.Database) -> bool:
+    """Tell whether the engine has partitions at all."""
+    return not is_sqlite(db)
+
+
+def is_partitioned(db: peewee.Database, table: str) -> bool:
+    """Tell whether a table is partitioned."""
+    if not can_partition(db):
+        return False
+    found = rows(
+        db,
+        "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(quote_ident(?))",
+        (table,),
+    )
+    return found == [("p",)]
+
+
+def pieces(db: peewee.Database, table: str) -> list[Piece]:
+    """Return the partitions of a table, the oldest first, the default one last."""
+    if not can_partition(db):
+        return []
+    found = rows(
+        db,
+        "SELECT c.relname::text, pg_get_expr(c.relpartbound, c.oid)"
+        " FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+        " WHERE i.inhparent = to_regclass(quote_ident(?))",
+        (table,),
+    )
+    return sorted((_piece(name, bound) for name, bound in found), key=_place)
+
+
+def _piece(name: str, bound: str) -> Piece:
+    match = _BOUND.fullmatch(bound)
+    if match is None:
+        return Piece(name, None, None, is_default=True)
+    start, end = map(_moment, match.groups())
+    return Piece(name, start, end)
+
+
+def _moment(text: str) -> datetime | None:
+    """Return an end of a range, which is without one at MINVALUE and MAXVALUE."""
+    if not text.startswith("'"):
+        return None
+    return datetime.fromisoformat(text.strip("'"))
+
+
+def _place(piece: Piece) -> tuple[bool, float]:
+    start = piece.start.timestamp() if piece.start else float("-inf")
+    return piece.is_default, start

@@ -1,0 +1,1 @@
+"""Years of entries: monthly partitions, archives, and what is kept online."""
