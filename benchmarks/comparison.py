@@ -24,30 +24,39 @@ def migrated_database(url: str | None) -> Iterator[peewee.Database]:
         database.close()
 
 
-def median_ratio(
-    pair: Sequence[Any],
+def timings(
+    several: Sequence[Any],
     prepare: Callable[[Any], Any],
     work: Callable[[Any, Any], Any],
     repeats: int,
-) -> float:
-    """Return the median, over the repeats, of the second one's time to the first's.
+) -> Iterator[list[float]]:
+    """Yield how many seconds each one takes, right after each other, once a repeat.
 
     Args:
-        pair: What is compared; each repeat times both, in alternating order.
-        prepare: Is given one of the pair, before the clock starts.
-        work: Is given one of the pair, and what was prepared for it.
+        several: What is compared, in alternating order.
+        prepare: Is given one of them, before the clock starts.
+        work: Is given one of them, and what was prepared for it.
         repeats: How many, after one that warms up.
     """
-    ratios = []
     for repeat in range(repeats + 1):
         taken = {}
-        for one in (pair, pair[::-1])[repeat % 2]:
+        for one in (several, several[::-1])[repeat % 2]:
             prepared = prepare(one)
             gc.collect()
             start = time.perf_counter()
             work(one, prepared)
             taken[one] = time.perf_counter() - start
         if repeat:
-            first, second = (taken[one] for one in pair)
-            ratios.append(second / first)
-    return statistics.median(ratios)
+            yield [taken[one] for one in several]
+
+
+def median_ratio(
+    pair: Sequence[Any],
+    prepare: Callable[[Any], Any],
+    work: Callable[[Any, Any], Any],
+    repeats: int,
+) -> float:
+    """Return the median, over the repeats, of the second one's time to the first's."""
+    return statistics.median(
+        second / first for first, second in timings(pair, prepare, work, repeats)
+    )

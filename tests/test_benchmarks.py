@@ -52,3 +52,28 @@ def test_soft_delete_is_measured(engine: str, make_url: MakeUrl) -> None:
         "delete() to update() of plain columns",
         "delete() to update() of an indexed column",
     ]
+
+
+@pytest.mark.postgresql
+@pytest.mark.slow
+def test_the_growth_of_small_trails_is_measured(postgresql_url: str) -> None:
+    """Each task has a time and a ratio, and each engine its verdict."""
+    sizes = ("--sizes", "200", "2000", "--repeats", "1")
+    shown = run("scale.py", "--server", postgresql_url, *sizes)
+    row = r"^│ (.*?) +│ +[0-9]+\.[0-9]{2} │ +[0-9]+\.[0-9]{2} │ +([0-9.]+) │$"
+    figures = re.findall(row, shown, re.MULTILINE)
+    assert figures[: len(figures) // 2] == figures[len(figures) // 2 :]
+    assert dict(figures) == {
+        "create": "1.00",
+        "save two fields": "1.00",
+        "insert_many, 1,000 rows": "1.00",
+        "the newest page": "1.43",
+        "history of one object": "1.43",
+        "newest page of a user": "1.43",
+        "newest page of a month": "1.43",
+        "entries of a month, counted": "10.00",
+        "one entry by id": "1.43",
+    }
+    for setting in ("SQLite", "PostgreSQL"):
+        verdict = "(everything grows as expected, or less|.* times as long in 2,000)"
+        assert re.search(f"^{setting}: {verdict}", shown, re.MULTILINE)
