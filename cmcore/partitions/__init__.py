@@ -1,1 +1,9 @@
 """Years of entries: monthly partitions, archives, and what is kept online."""
+
+from cmcore.partitions.conversion import convert
+from cmcore.partitions.pieces import ensure
+
+__all__ = [
+    "convert",
+    "ensure",
+]
