@@ -6,6 +6,7 @@ import peewee
 
 from cmcore.engines.health import Finding, examine_engine
 from cmcore.hooks.manager import plugins
+from cmcore.partitions.health import examine_partitions
 from cmcore.schema import history
 from cmcore.schema.promise import examine_schema
 
@@ -27,7 +28,7 @@ def schema_status(db: peewee.Database) -> SchemaStatus:
 
 
 def examine(db: peewee.Database) -> list[Finding]:
-    """Look at a connected database: engine, settings, integrity, migrations, plugins.
+    """Look at a connected database: engine, settings, integrity, tables, plugins.
 
     Changes nothing. On a large SQLite file the look at its integrity takes a while.
     """
@@ -43,6 +44,7 @@ def examine(db: peewee.Database) -> list[Finding]:
         *examine_engine(db),
         migrations,
         *examine_schema(db),
+        *examine_partitions(db),
         *_broken_plugins(),
     ]
 

@@ -10,6 +10,7 @@ from cmcore.cli.audit import audit
 from cmcore.cli.connection import database_option, with_database
 from cmcore.cli.doctor import doctor
 from cmcore.cli.new_migration import new_migration
+from cmcore.cli.partition import partition
 from cmcore.cli.plugins import plugins
 from cmcore.cli.program import Program
 from cmcore.cli.retention import purge, restore
@@ -41,6 +42,7 @@ for command in (
     audit,
     restore,
     purge,
+    partition,
     user,
     doctor,
 ):

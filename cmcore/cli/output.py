@@ -2,13 +2,15 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
 import click
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -83,6 +85,28 @@ def show_table(
     with console.capture() as capture:
         console.print(table)
     show_lines(line.rstrip() for line in capture.get().splitlines())
+
+
+@contextmanager
+def progress_bar(
+    text: str, *, is_wanted: bool = True
+) -> Iterator[Callable[[int, int], None] | None]:
+    """Yield what shows on stderr how much of all is done; None if nobody looks.
+
+    Somebody looks if stderr is a terminal. Afterwards the bar is gone.
+    """
+    console = Console(stderr=True)
+    if not is_wanted or not sys.stderr.isatty() or console.is_dumb_terminal:
+        yield None
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(text, total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield show
 
 
 def _stacked(cells: Sequence[str], sizes: Sequence[int]) -> list[Text]:

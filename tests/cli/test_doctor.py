@@ -5,6 +5,9 @@ import json
 import psycopg2
 import pytest
 
+from cmcore import partitions
+from cmcore.keys import now
+from cmcore.partitions.months import Month
 from tests import stock
 from tests.cli.conftest import Run
 from tests.conftest import MakeUrl, connected, run_sql
@@ -135,3 +138,37 @@ def test_doctor_finds_unchecked_constraints_and_broken_indexes(
     findings = {f["check"]: f["text"] for f in json.loads(result.stdout)["findings"]}
     assert "customers: ck_later is not validated" in findings["constraints"]
     assert "users: ix_twin is invalid" in findings["indexes"]
+
+
+@pytest.mark.postgresql
+def test_doctor_finds_months_without_a_partition(run: Run, make_url: MakeUrl) -> None:
+    """PostgreSQL: the next month must have one, and the default one no rows."""
+
+    def examined() -> tuple[int, list[tuple[bool, str]]]:
+        result = run("doctor", "--json", "--database", url)
+        found = json.loads(result.stdout)["findings"]
+        parts = [f for f in found if f["check"] == "partitions"]
+        return result.exit_code, [(f["is_fine"], f["text"]) for f in parts]
+
+    url = make_url("postgresql", migrated=True)
+    assert examined() == (0, [])
+    with connected(url) as db:
+        partitions.convert(db)
+    following = Month.of(now()).shifted(1)
+    last = following.shifted(2)
+    is_fine = (True, f"5 partitions, the last month is {last}")
+    assert examined()[1] == [is_fine]
+    run_sql(url, f"DROP TABLE audit_logs_{following}")
+    run_sql(
+        url,
+        "INSERT INTO audit_logs (id, action, resource_type, description, created_at,"
+        " updated_at) SELECT 'x', 'x', 'x', 'x', date_trunc('month', now()) +"
+        " interval '1 month', now()",
+    )
+    text = (
+        f"audit_logs_default has 1 row; there is no partition for {following}. Run "
+        "`cmcore partition ensure`, and every day from cron."
+    )
+    assert examined() == (1, [(False, text)])
+    assert run("partition", "ensure", "--database", url).exit_code == 0
+    assert examined()[1] == [is_fine]
