@@ -2,8 +2,10 @@
 
 from cmcore.partitions.conversion import convert
 from cmcore.partitions.pieces import ensure
+from cmcore.partitions.reversion import revert
 
 __all__ = [
     "convert",
     "ensure",
+    "revert",
 ]

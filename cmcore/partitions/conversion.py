@@ -13,7 +13,7 @@ import peewee
 from cmcore.engines.catalog import primary_key, table_exists, taken_names
 from cmcore.engines.ddl import literal
 from cmcore.engines.introspection import rows, run
-from cmcore.engines.partitioning import is_partitioned
+from cmcore.engines.partitioning import PARTED_BY, is_partitioned
 from cmcore.engines.session import connected
 from cmcore.errors import MigrationError, PendingMigrationsError
 from cmcore.keys import now
@@ -92,12 +92,12 @@ class _Conversion:
         self._db = db
         self._bound = _bound(db)
         self._piece = f"{TRAIL}_before_{self._bound}"
-        key = (*primary_key(db, TRAIL), "created_at")
+        key = (*primary_key(db, TRAIL), PARTED_BY)
         self._key = NewIndex(f"{self._piece}{_KEY_SUFFIX}", TRAIL, key, True, None)
         taken = taken_names(db, self._piece, DEFAULT)
         obstacles = in_the_way(db, _OLDER) + [f"relation {name}" for name in taken]
         if obstacles:
-            raise MigrationError(_refusal("converted", obstacles))
+            raise MigrationError(refusal("converted", obstacles))
 
     def run(self, dry_run: bool, progress: Progress) -> list[str]:
         """Do it step by step; each is there already after a conversion that failed."""
@@ -153,7 +153,7 @@ class _Conversion:
         belongings = Belongings.read(db)
         constraints = _constraints(db)
         indexes = self._indexes()
-        key_name = key_name_of(db)
+        key_name = key_name_of(db, TRAIL)
         belongings.leave(db)
         run(db, f"ALTER TABLE {table} DROP CONSTRAINT {quoted(key_name)}")
         run(db, f"ALTER TABLE {table} RENAME TO {piece}")
@@ -269,12 +269,13 @@ def _constraints(db: Any) -> dict[str, str]:
     return dict(found)
 
 
-def key_name_of(db: peewee.Database) -> str:
-    """Return the name of the primary key."""
+def key_name_of(db: peewee.Database, table: str) -> str:
+    """Return the name of a table's primary key."""
     [(name,)] = rows(
         db,
-        "SELECT conname::text FROM pg_constraint"
-        f" WHERE conrelid = '{TRAIL}'::regclass AND contype = 'p'",
+        "SELECT conname::text FROM pg_constraint WHERE contype = 'p'"
+        " AND conrelid = to_regclass(quote_ident(?))",
+        (table,),
     )
     return str(name)
 
@@ -284,7 +285,8 @@ def _name_in(piece: str, index: str) -> str:
     return f"{piece}_{index.removeprefix('idx_').removeprefix(f'{TRAIL}_')}_idx"
 
 
-def _refusal(what: str, obstacles: Sequence[str]) -> str:
+def refusal(what: str, obstacles: Sequence[str]) -> str:
+    """Say what is in the way of something, and what can be done about it."""
     return (
         f"{TRAIL} cannot be {what}, and nothing was changed: there is "
         f"{'; '.join(obstacles)}. Drop it first, and make it again afterwards."
