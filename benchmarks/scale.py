@@ -12,6 +12,10 @@ ratios to it. A write ought to cost the same whatever is there, a read that an i
 serves in proportion to the depth of the index, a count in proportion to what it counts;
 where that does not hold it is said. Each write is a transaction of its own.
 
+On PostgreSQL the trail is measured as it is, then converted into partitions, which
+leaves what is there in one of them, and then in partitions of its 24 months; these are
+the months to come, since those are made for an empty trail that was converted.
+
 PostgreSQL runs on a server of its own, unless one is named. That must allow to create
 databases; those named cmcore_benchmark_* on it are dropped.
 """
@@ -23,109 +27,25 @@ import random
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import peewee
 from comparison import timings
 from rich.console import Console
 from rich.table import Table
 from servers import SETTLE, created, execute, server
+from trails import FILL, MONTHS, Parcel, Trail, made
 
-import cmcore
-from cmcore.fields import KeyField
-from cmcore.models import AuditLog, User
-from cmcore.partitions.months import Month
+from cmcore import partitions
+from cmcore.models import AuditLog
 
 SIZES = [10_000, 100_000, 2_000_000]
-MONTHS = 24
-USERS = 100
-ENTRIES = 20  # of each object
 PAGE = 50
 SINGLES = 50
 BULK = 1_000
 SPARE = 1.5  # how far a ratio may be above the expected one: machines are not quiet
 
 chosen = random.Random(7)  # noqa: S311 - the same rows in each run
-
-
-class Parcel(cmcore.Model):
-    """What the trail is about."""
-
-    id = KeyField(primary_key=True)
-    title = peewee.CharField()
-    city = peewee.CharField(index=True)
-    weight = peewee.IntegerField(default=0)
-
-
-# Keys are as long as real ones, and in the order of writing, as real ones are.
-FILL = {
-    "sqlite": """
-        WITH RECURSIVE series(n) AS
-            (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < :rows)
-        INSERT INTO audit_logs (id, action, resource_type, resource_id, description,
-            user_id, user_email, ip_address, transaction_id, old_values, new_values,
-            created_at, updated_at)
-        SELECT printf('%036d', n), 'update', 'parcel',
-            printf('%036d', n % :objects), 'user@example.org updated a parcel',
-            printf('%036d', n % :users), 'user@example.org', '203.0.113.7',
-            printf('%036d', n), '{"city": "Paris"}', '{"city": "Berlin"}', at, at
-        FROM (SELECT n, strftime('%Y-%m-%d %H:%M:%f000+00:00',
-            :since + n * 1.0 * :seconds / :rows, 'unixepoch') AS at FROM series)""",
-    "postgresql": """
-        INSERT INTO audit_logs (id, action, resource_type, resource_id, description,
-            user_id, user_email, ip_address, transaction_id, old_values, new_values,
-            created_at, updated_at)
-        SELECT lpad(n::text, 36, '0'), 'update', 'parcel',
-            lpad((n %% %(objects)s)::text, 36, '0'),
-            'user@example.org updated a parcel',
-            lpad((n %% %(users)s)::text, 36, '0'), 'user@example.org', '203.0.113.7',
-            lpad(n::text, 36, '0'), '{"city": "Paris"}', '{"city": "Berlin"}', at, at
-        FROM (SELECT n, to_timestamp(%(since)s + n * 1.0 * %(seconds)s / %(rows)s) AS at
-            FROM generate_series(1, %(rows)s) n) series""",
-}
-
-
-class Trail(NamedTuple):
-    """A trail of one size: where it is, how long, and since when."""
-
-    database: peewee.Database
-    rows: int
-    since: Month
-
-    @property
-    def objects(self) -> int:
-        """Return how many objects it is about."""
-        return self.rows // ENTRIES
-
-    def bind(self) -> None:
-        """Let the models work on this database."""
-        self.database.bind([AuditLog, Parcel, User])
-
-    def fill(self, engine: str) -> None:
-        """Insert users and entries by SQL."""
-        self.bind()
-        self.database.create_tables([Parcel])
-        User.insert_many(
-            {
-                "id": f"{n:036}",
-                "email": f"user{n}@example.org",
-                "password_hash": "!no password",
-                "full_name": f"User {n}",
-            }
-            for n in range(USERS)
-        ).execute()
-        span = self.since.shifted(MONTHS).start - self.since.start
-        values = {
-            "rows": self.rows,
-            "objects": self.objects,
-            "users": USERS,
-            "since": self.since.start.timestamp(),
-            "seconds": span.total_seconds(),
-        }
-        with self.database.atomic():
-            self.database.execute_sql(FILL[engine], values)
 
 
 def flat(smallest: int, rows: int) -> float:
@@ -311,46 +231,54 @@ def show(setting: str, trails: list[Trail], results: list[Result]) -> None:
     print()
 
 
-@contextlib.contextmanager
-def filled(
-    engine: str, urls: list[str], sizes: list[int], since: Month
-) -> Iterator[list[Trail]]:
-    """Yield a trail of each size."""
-    with contextlib.ExitStack() as opened:
-        trails = []
-        for url, rows in zip(urls, sizes, strict=True):
-            database = opened.enter_context(contextlib.closing(cmcore.connect(url)))
-            cmcore.migrate(database)
-            trails.append(Trail(database, rows, since))
-            trails[-1].fill(engine)
-        yield trails
-
-
-def on_sqlite(sizes: list[int], since: Month, repeats: int) -> None:
+def on_sqlite(sizes: list[int], repeats: int) -> None:
     """Measure on files in a temporary directory."""
     with tempfile.TemporaryDirectory(prefix="cmcore-") as folder:
         urls = [f"sqlite:///{Path(folder) / f'{rows}.db'}" for rows in sizes]
-        with filled("sqlite", urls, sizes, since) as trails:
-            show("SQLite", trails, sorted_results(trails, repeats))
+        with made(urls, sizes) as trails:
+            for trail in trails:
+                trail.fill("sqlite")
+            show("SQLite", trails, results_of(trails, repeats))
 
 
-def on_postgresql(
-    given: str | None, sizes: list[int], since: Month, repeats: int
-) -> None:
-    """Measure in databases on a server."""
-    with contextlib.ExitStack() as stack:
-        url = stack.enter_context(server(given))
-        urls = [
-            stack.enter_context(created(url, f"cmcore_benchmark_{rows}"))
+def on_postgresql(url: str, sizes: list[int], repeats: int) -> None:
+    """Measure in databases on a server, without partitions and with them."""
+    with databases(url, sizes) as urls, made(urls, sizes) as trails:
+        for trail in trails:
+            trail.fill("postgresql")
+        settle(urls)
+        show("PostgreSQL", trails, results_of(trails, repeats))
+        for trail in trails:
+            partitions.convert(trail.database)
+        settle(urls)
+        show("PostgreSQL, converted", trails, results_of(trails, repeats))
+    with databases(url, sizes) as urls, made(urls, sizes) as trails:
+        ahead = [trail._replace(since=trail.since.shifted(MONTHS)) for trail in trails]
+        for trail in ahead:
+            partitions.convert(trail.database)
+            partitions.ensure(trail.database, MONTHS)
+            trail.fill("postgresql")
+        settle(urls)
+        show("PostgreSQL, 24 months", ahead, results_of(ahead, repeats))
+
+
+@contextlib.contextmanager
+def databases(url: str, sizes: list[int]) -> Iterator[list[str]]:
+    """Yield the URL of a database for each size, which is dropped afterwards."""
+    with contextlib.ExitStack() as opened:
+        yield [
+            opened.enter_context(created(url, f"cmcore_benchmark_{rows}"))
             for rows in sizes
         ]
-        with filled("postgresql", urls, sizes, since) as trails:
-            for each in urls:
-                execute(each, *SETTLE)
-            show("PostgreSQL", trails, sorted_results(trails, repeats))
 
 
-def sorted_results(trails: list[Trail], repeats: int) -> list[Result]:
+def settle(urls: list[str]) -> None:
+    """Let nothing be left to do of what was written."""
+    for url in urls:
+        execute(url, *SETTLE)
+
+
+def results_of(trails: list[Trail], repeats: int) -> list[Result]:
     """Return the results in the order of the tasks."""
     return sorted(measure(trails, repeats), key=lambda result: TASKS.index(result.task))
 
@@ -368,11 +296,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
     sizes = sorted(arguments.sizes)
-    since = Month.of(datetime.now(UTC)).shifted(-MONTHS)
     if arguments.engine != "postgresql":
-        on_sqlite(sizes, since, arguments.repeats)
+        on_sqlite(sizes, arguments.repeats)
     if arguments.engine != "sqlite":
-        on_postgresql(arguments.server, sizes, since, arguments.repeats)
+        with server(arguments.server) as url:
+            on_postgresql(url, sizes, arguments.repeats)
 
 
 if __name__ == "__main__":

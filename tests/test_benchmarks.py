@@ -57,12 +57,12 @@ def test_soft_delete_is_measured(engine: str, make_url: MakeUrl) -> None:
 @pytest.mark.postgresql
 @pytest.mark.slow
 def test_the_growth_of_small_trails_is_measured(postgresql_url: str) -> None:
-    """Each task has a time and a ratio, and each engine its verdict."""
+    """Each task has a time and a ratio, each engine a verdict, with partitions too."""
     sizes = ("--sizes", "200", "2000", "--repeats", "1")
     shown = run("scale.py", "--server", postgresql_url, *sizes)
     row = r"^│ (.*?) +│ +[0-9]+\.[0-9]{2} │ +[0-9]+\.[0-9]{2} │ +([0-9.]+) │$"
     figures = re.findall(row, shown, re.MULTILINE)
-    assert figures[: len(figures) // 2] == figures[len(figures) // 2 :]
+    assert figures == figures[: len(figures) // 4] * 4
     assert dict(figures) == {
         "create": "1.00",
         "save two fields": "1.00",
@@ -74,6 +74,7 @@ def test_the_growth_of_small_trails_is_measured(postgresql_url: str) -> None:
         "entries of a month, counted": "10.00",
         "one entry by id": "1.43",
     }
-    for setting in ("SQLite", "PostgreSQL"):
+    months = "PostgreSQL, 24 months"
+    for setting in ("SQLite", "PostgreSQL", "PostgreSQL, converted", months):
         verdict = "(everything grows as expected, or less|.* times as long in 2,000)"
         assert re.search(f"^{setting}: {verdict}", shown, re.MULTILINE)

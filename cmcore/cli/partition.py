@@ -34,6 +34,21 @@ def convert(db: peewee.Database, *, dry_run: bool, as_json: bool) -> None:
     _show_steps(steps, dry_run=dry_run, as_json=as_json)
 
 
+@partition.command()
+@dry_run_option
+@json_option
+@with_database()
+def revert(db: peewee.Database, *, dry_run: bool, as_json: bool) -> None:
+    """Make the trail a plain table again, and print what was done (PostgreSQL).
+
+    The largest partition becomes the table; the entries of all others move into it,
+    and nobody can read or write the trail for as long as that takes.
+    """
+    with progress_bar("Reverting", is_wanted=not as_json) as progress:
+        steps = partitions.revert(db, dry_run=dry_run, progress=progress)
+    _show_steps(steps, dry_run=dry_run, as_json=as_json)
+
+
 def _show_steps(steps: list[str], *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         show_json({"dry_run": dry_run, "steps": steps})

@@ -1,4 +1,4 @@
-"""`partition convert` and `ensure`: the trail in monthly pieces."""
+"""`partition convert`, `ensure` and `revert`: the trail in monthly pieces."""
 
 import contextlib
 import json
@@ -85,6 +85,21 @@ def test_what_stops_a_conversion_is_named(run: Run, plain: str) -> None:
 
 
 @pytest.mark.postgresql
+def test_revert_says_what_it_did(run: Run, converted: str) -> None:
+    """The steps go to stdout, the same as of the dry run; then nothing is left."""
+    before = pieces_of(converted)
+    rehearsed = run("partition", "revert", "--dry-run", "--database", converted)
+    assert (rehearsed.exit_code, pieces_of(converted)) == (0, before)
+    result = run("partition", "revert", "--database", converted)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == rehearsed.stdout
+    assert pieces_of(converted) == []
+    again = run("partition", "revert", "--json", "--database", converted)
+    assert json.loads(again.stdout) == {"dry_run": False, "steps": []}
+    assert run("doctor", "--database", converted).exit_code == 0
+
+
+@pytest.mark.postgresql
 def test_ensure_prints_the_partitions_that_it_adds(run: Run, converted: str) -> None:
     """Names go to stdout; a dry run prints them and adds nothing."""
     asked = ("partition", "ensure", "--months", "5", "--database", converted)
@@ -124,7 +139,7 @@ def test_ensure_needs_a_conversion_first(run: Run, plain: str) -> None:
     assert run("partition", "ensure", "--months", "0").exit_code == 2
 
 
-@pytest.mark.parametrize("command", ["convert", "ensure"])
+@pytest.mark.parametrize("command", ["convert", "ensure", "revert"])
 def test_partitions_are_for_postgresql(
     run: Run, make_url: MakeUrl, command: str
 ) -> None:
@@ -144,7 +159,7 @@ def test_a_trail_that_is_not_there_is_pending(run: Run, make_url: MakeUrl) -> No
     assert "cmcore migrate" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["convert", "ensure"])
+@pytest.mark.parametrize("command", ["convert", "ensure", "revert"])
 def test_a_server_that_does_not_answer_is_3(run: Run, command: str) -> None:
     """The database cannot be reached, and its password is not told."""
     url = "postgresql://ada:sesame@127.0.0.1:1/crm"
