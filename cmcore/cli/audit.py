@@ -141,7 +141,7 @@ def _row(entry: Any, zone: tzinfo) -> tuple[str, ...]:
     return (
         f"{entry.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
         entry.action,
-        entry.user_email or entry.user_id,
+        entry.user_email or entry.user_id or "",
         f"{entry.resource_type}{key}",
         _what(entry),
         entry.id,

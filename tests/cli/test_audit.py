@@ -163,3 +163,12 @@ def test_the_trail_needs_the_schema(
     result = run(*command, "--database", url)
     assert (result.exit_code, result.stdout) == (5, "")
     assert "cmcore migrate" in result.stderr
+
+
+def test_audit_list_shows_entries_of_nobody(run: Run, url: str) -> None:
+    """An entry that another program wrote without a user is listed with the others."""
+    with connected(url):
+        AuditLog.create(action="x", resource_type="tools", description="By hand")
+    result = run("audit", "list", "--database", url)
+    assert result.exit_code == 0
+    assert "By hand" in result.stdout
