@@ -26,6 +26,7 @@ import math
 import random
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -249,7 +250,10 @@ def on_postgresql(url: str, sizes: list[int], repeats: int) -> None:
         settle(urls)
         show("PostgreSQL", trails, results_of(trails, repeats))
         for trail in trails:
+            began = time.perf_counter()
             partitions.convert(trail.database)
+            seconds = time.perf_counter() - began
+            print(f"PostgreSQL: {trail.rows:,} entries converted in {seconds:.1f} s")
         settle(urls)
         show("PostgreSQL, converted", trails, results_of(trails, repeats))
     with databases(url, sizes) as urls, made(urls, sizes) as trails:

@@ -74,6 +74,7 @@ def test_the_growth_of_small_trails_is_measured(postgresql_url: str) -> None:
         "entries of a month, counted": "10.00",
         "one entry by id": "1.43",
     }
+    assert re.search(r"PostgreSQL: 2,000 entries converted in [0-9.]+ s", shown)
     months = "PostgreSQL, 24 months"
     for setting in ("SQLite", "PostgreSQL", "PostgreSQL, converted", months):
         verdict = "(everything grows as expected, or less|.* times as long in 2,000)"

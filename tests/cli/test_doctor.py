@@ -11,6 +11,7 @@ from cmcore.partitions.months import Month
 from tests import stock
 from tests.cli.conftest import Run
 from tests.conftest import MakeUrl, connected, run_sql
+from tests.partitions import tables
 
 
 def test_doctor_finds_nothing_wrong(run: Run, engine: str, url: str) -> None:
@@ -154,21 +155,18 @@ def test_doctor_finds_months_without_a_partition(run: Run, make_url: MakeUrl) ->
     assert examined() == (0, [])
     with connected(url) as db:
         partitions.convert(db)
-    following = Month.of(now()).shifted(1)
-    last = following.shifted(2)
-    is_fine = (True, f"5 partitions, the last month is {last}")
-    assert examined() == (0, [is_fine])
-    run_sql(url, f"DROP TABLE audit_logs_{following}")
-    run_sql(
-        url,
-        "INSERT INTO audit_logs (id, action, resource_type, description, created_at,"
-        " updated_at) SELECT 'x', 'x', 'x', 'x', date_trunc('month', now()) +"
-        " interval '1 month', now()",
-    )
+    this = Month.of(now())
+    code, [(is_fine, text)] = examined()
+    assert (code, is_fine) == (0, True)
+    assert text.endswith(f" partitions, the last month is {this.shifted(3)}")
+    with connected(url) as db:
+        tables.run_out(db)
+        tables.add(db, [this.shifted(1).start])
     text = (
-        f"audit_logs_default has 1 row; there is no partition for {following}. Run "
-        "`cmcore partition ensure`, and every day from cron."
+        f"audit_logs_default has 1 row; there is no partition for {this.shifted(1)}. "
+        "Run `cmcore partition ensure`, and every day from cron."
     )
     assert examined() == (1, [(False, text)])
     assert run("partition", "ensure", "--database", url).exit_code == 0
-    assert examined() == (0, [is_fine])
+    text = f"5 partitions, the last month is {this.shifted(3)}"
+    assert examined() == (0, [(True, text)])

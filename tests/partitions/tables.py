@@ -10,7 +10,8 @@ from typing import Any
 import peewee
 
 from cmcore.engines.catalog import rows
-from cmcore.engines.introspection import run_many
+from cmcore.engines.introspection import run, run_many
+from cmcore.engines.partitioning import pieces
 
 _PARTS = {
     "columns": "SELECT attname, format_type(atttypid, atttypmod), attnotnull,"
@@ -49,6 +50,19 @@ def add(db: peewee.Database, moments: Iterable[datetime], prefix: str = "e") -> 
     )
     texts = [moment.isoformat(" ", "microseconds") for moment in moments]
     run_many(db, sql, [(f"{prefix}{i:06}", text, text) for i, text in enumerate(texts)])
+
+
+def run_out(db: peewee.Database) -> None:
+    """Leave the default partition, and one that ends with this month; without rows."""
+    for piece in pieces(db, "audit_logs"):
+        if not piece.is_default:
+            run(db, f"DROP TABLE {piece.name}")
+    run(
+        db,
+        "CREATE TABLE audit_logs_so_far PARTITION OF audit_logs FOR VALUES FROM"
+        " (MINVALUE) TO ((date_trunc('month', now() AT TIME ZONE 'UTC')"
+        " + interval '1 month') AT TIME ZONE 'UTC')",
+    )
 
 
 def content(db: peewee.Database, table: str = "audit_logs") -> list[Any]:
