@@ -95,6 +95,29 @@ def test_rows_at_the_same_place_of_two_partitions_are_two(
     assert list(model.select(model.value).tuples()) == [(21,)]
 
 
+@pytest.mark.parametrize("model", [Reading, Signal])
+def test_a_row_that_comes_later_to_the_same_place_is_not_touched(
+    parted: peewee.Database, plugin: Callable[..., Any], model: Any
+) -> None:
+    """A plugin adds one to the other partition while it is shown the first."""
+    name = "id" if model is Reading else "number"
+
+    class Adding:
+        """A plugin that writes before an update."""
+
+        @cmcore.hookimpl
+        def cmcore_before_update(self) -> None:
+            """Add a row that the update would hit as well."""
+            parted.execute_sql(
+                f"INSERT INTO {model._meta.table_name} VALUES (101, 10)"  # noqa: S608
+            )
+
+    plugin(Adding())
+    model.insert({name: 1, "value": 10}).execute()
+    assert model.update(value=11).where(model.value == 10).execute() == 1
+    assert sorted(model.select().tuples()) == [(1, 11), (101, 10)]
+
+
 def test_entries_go_to_the_partition_of_their_moment(
     converted: peewee.Database,
 ) -> None:
