@@ -12,9 +12,9 @@ ratios to it. A write ought to cost the same whatever is there, a read that an i
 serves in proportion to the depth of the index, a count in proportion to what it counts;
 where that does not hold it is said. Each write is a transaction of its own.
 
-On PostgreSQL the trail is measured as it is, then converted into partitions, which
-leaves what is there in one of them, and then in partitions of its 24 months; these are
-the months to come, since those are made for an empty trail that was converted.
+On PostgreSQL the trail is measured as it is, in partitions of its 24 months, both side
+by side, and as it is after a conversion, which leaves what is there in one partition.
+The 24 months are those to come, since `ensure` makes the partitions of these.
 
 PostgreSQL runs on a server of its own, unless one is named. That must allow to create
 databases; those named cmcore_benchmark_* on it are dropped.
@@ -244,34 +244,49 @@ def on_sqlite(sizes: list[int], repeats: int) -> None:
 
 def on_postgresql(url: str, sizes: list[int], repeats: int) -> None:
     """Measure in databases on a server, without partitions and with them."""
-    with databases(url, sizes) as urls, made(urls, sizes) as trails:
-        for trail in trails:
+    with (
+        databases(url, "plain", sizes) as urls,
+        made(urls, sizes) as plain,
+        databases(url, "months", sizes) as more_urls,
+        made(more_urls, sizes) as begun,
+    ):
+        for trail in plain:
             trail.fill("postgresql")
         settle(urls)
-        show("PostgreSQL", trails, results_of(trails, repeats))
-        for trail in trails:
+        show("PostgreSQL", plain, results_of(plain, repeats))
+        months = [t._replace(since=t.since.shifted(MONTHS)) for t in begun]
+        for trail in months:
+            partitions.convert(trail.database)
+            partitions.ensure(trail.database, MONTHS)
+            trail.fill("postgresql")
+        settle(more_urls)
+        show("PostgreSQL, 24 months", months, results_of(months, repeats))
+        compare(plain[-1], months[-1], repeats)
+        for trail in plain:
             began = time.perf_counter()
             partitions.convert(trail.database)
             seconds = time.perf_counter() - began
             print(f"PostgreSQL: {trail.rows:,} entries converted in {seconds:.1f} s")
         settle(urls)
-        show("PostgreSQL, converted", trails, results_of(trails, repeats))
-    with databases(url, sizes) as urls, made(urls, sizes) as trails:
-        ahead = [trail._replace(since=trail.since.shifted(MONTHS)) for trail in trails]
-        for trail in ahead:
-            partitions.convert(trail.database)
-            partitions.ensure(trail.database, MONTHS)
-            trail.fill("postgresql")
-        settle(urls)
-        show("PostgreSQL, 24 months", ahead, results_of(ahead, repeats))
+        show("PostgreSQL, converted", plain, results_of(plain, repeats))
+
+
+def compare(plain: Trail, months: Trail, repeats: int) -> None:
+    """Print what 24 partitions cost or save, side by side with a plain table."""
+    table = Table(title=f"{plain.rows:,} entries in 24 partitions, to a plain table")
+    for column in ("what", "ms, plain", "ratio"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    for task, milliseconds, (ratio,) in results_of([plain, months], repeats):
+        table.add_row(task.name, f"{milliseconds:.2f}", f"{ratio:.2f}")
+    Console(width=100).print(table)
 
 
 @contextlib.contextmanager
-def databases(url: str, sizes: list[int]) -> Iterator[list[str]]:
+def databases(url: str, kind: str, sizes: list[int]) -> Iterator[list[str]]:
     """Yield the URL of a database for each size, which is dropped afterwards."""
     with contextlib.ExitStack() as opened:
         yield [
-            opened.enter_context(created(url, f"cmcore_benchmark_{rows}"))
+            opened.enter_context(created(url, f"cmcore_benchmark_{kind}_{rows}"))
             for rows in sizes
         ]
 

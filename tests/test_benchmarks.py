@@ -60,7 +60,7 @@ def test_the_growth_of_small_trails_is_measured(postgresql_url: str) -> None:
     """Each task has a time and a ratio, each engine a verdict, with partitions too."""
     sizes = ("--sizes", "200", "2000", "--repeats", "1")
     shown = run("scale.py", "--server", postgresql_url, *sizes)
-    row = r"^│ (.*?) +│ +[0-9]+\.[0-9]{2} │ +[0-9]+\.[0-9]{2} │ +([0-9.]+) │$"
+    row = r"^│ ([^│]*?) +│ +[0-9]+\.[0-9]{2} │ +[0-9]+\.[0-9]{2} │ +([0-9.]+) │$"
     figures = re.findall(row, shown, re.MULTILINE)
     assert figures == figures[: len(figures) // 4] * 4
     assert dict(figures) == {
@@ -74,6 +74,8 @@ def test_the_growth_of_small_trails_is_measured(postgresql_url: str) -> None:
         "entries of a month, counted": "10.00",
         "one entry by id": "1.43",
     }
+    beside = r"^│ ([^│]*?) +│ +[0-9]+\.[0-9]{2} │ +[0-9]+\.[0-9]{2} │$"
+    assert re.findall(beside, shown, re.MULTILINE) == list(dict(figures))
     assert re.search(r"PostgreSQL: 2,000 entries converted in [0-9.]+ s", shown)
     months = "PostgreSQL, 24 months"
     for setting in ("SQLite", "PostgreSQL", "PostgreSQL, converted", months):
