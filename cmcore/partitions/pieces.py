@@ -130,12 +130,12 @@ def ensure(
         raise ConfigurationError(msg)
     with connected(db, _WHAT) as database:
         require_partitions(database)
-        return attempt(database, BRIEFLY, lambda: _call(database, months, dry_run))
+        return attempt(database, BRIEFLY, lambda: new_months(database, months, dry_run))
 
 
 def add_month(db: peewee.Database, month: Month) -> list[str]:
     """Add the partition of one month, unless there is one that takes its rows."""
-    return attempt(db, BRIEFLY, lambda: _call(db, 0, False, month))
+    return attempt(db, BRIEFLY, lambda: new_months(db, 0, False, month))
 
 
 def detach(db: peewee.Database, piece: str) -> None:
@@ -179,9 +179,10 @@ def function(schema: str = "") -> str:
     return FUNCTION.replace("{schema}", schema).replace("{key}", str(_KEY))
 
 
-def _call(
+def new_months(
     db: peewee.Database, months: int, dry_run: bool, first: Month | None = None
 ) -> list[str]:
+    """Add missing partitions in the transaction that is open; return their names."""
     run(db, function("pg_temp."))
     start = "now()" if first is None else literal(first.start.isoformat())
     found = rows(
