@@ -8,11 +8,12 @@ in UTC with microseconds.
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import peewee
 
-from cmcore.engines.catalog import columns, foreign_keys
+from cmcore.engines.catalog import Column, columns, foreign_keys
 from cmcore.engines.introspection import rows
 from cmcore.layout import quoted
 
@@ -121,12 +122,22 @@ class Lines(ABC):
         )
         return [Line._make(row) for row in found]
 
+    @abstractmethod
+    def is_json(self, column: Column) -> bool:
+        """Tell whether a column holds JSON, which stands at the end of a line."""
+
+    @cached_property
+    def ordered(self) -> list[Column]:
+        """The columns in the order in which a line has them."""
+        return sorted(self.columns, key=self.is_json)
+
     def insertable(self, names: Collection[str]) -> list[str]:
         """Return those of the columns that an INSERT may name, in the table's order."""
         return [c.name for c in self.columns if c.name in names and not c.is_generated]
 
+    @cached_property
     def references(self) -> dict[str, tuple[str, str]]:
-        """Return the table and column that a column refers to until that row goes."""
+        """The table and column that a column refers to until that row goes."""
         return {
             key.columns[0]: (key.parent, key.parent_columns[0])
             for key in foreign_keys(self.db, self.table)
@@ -134,8 +145,10 @@ class Lines(ABC):
         }
 
 
-def referred(value: str, reference: tuple[str, str]) -> str:
+def referred(value: str, reference: tuple[str, str] | None) -> str:
     """Return SQL for a value that is NULL if the row it refers to does not exist."""
+    if reference is None:
+        return value
     table, column = map(quoted, reference)
     return f"(SELECT u.{column} FROM {table} u WHERE u.{column} = {value})"
 

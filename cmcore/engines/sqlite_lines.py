@@ -26,15 +26,26 @@ class SqliteLines(Lines):
         """Return the day, before which no text of it sorts, in whatever form."""
         return moment.date().isoformat()
 
+    def is_json(self, column: Column) -> bool:
+        """Tell whether a column holds JSON."""
+        return self._kind(column) == "json"
+
     @cached_property
     def source(self) -> str:
-        """The SQL of the columns of a `Line`, and where they are from."""
-        parts = [
-            f"{literal(f'{json.dumps(column.name, ensure_ascii=False)}:')} || {self._sql(column)}"
-            for column in self.columns
-        ]
-        text = " || ',' || ".join(parts)
-        return f"r.created_at, r.id, '{{' || {text} || '}}' FROM {quoted(self.table)} r"
+        """The SQL of the columns of a `Line`, and where they are from.
+
+        What is text goes through one call of json_object(), which is fast; the rest is
+        put behind it.
+        """
+        texts = [c for c in self.ordered if self._kind(c) in _TEXTS]
+        pairs = ", ".join(f"{literal(c.name)}, {self._sql(c)}" for c in texts)
+        rest = " || ".join(
+            f"{literal(f',{json.dumps(c.name)}:')} || {self._sql(c)}"
+            for c in self.ordered
+            if c not in texts
+        )
+        text = f"rtrim(json_object({pairs}), '}}') || {rest} || '}}'"
+        return f"r.created_at, r.id, {text} FROM {quoted(self.table)} r"
 
     def months(self, before: datetime | None = None) -> list[tuple[str, str, int]]:
         """Return how many rows each month has; there is one table for all."""
@@ -61,7 +72,8 @@ class SqliteLines(Lines):
         except peewee.OperationalError:
             found = rows(
                 self.db,
-                "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+                "SELECT page_count * page_size"
+                " FROM pragma_page_count, pragma_page_size",
             )
         return int(found[0][0] or 0)
 
@@ -87,32 +99,61 @@ class SqliteLines(Lines):
 
     def insert(self, texts: Sequence[str], names: Collection[str]) -> int:
         """Insert rows that are not there yet."""
-        own = [c for c in self.columns if c.name in self.insertable(names)]
-        references = self.references()
-        marks = [
-            referred("?", references[column.name]) if column.name in references else "?"
-            for column in own
-        ]
-        readers = [(c.name, _READERS.get(self._kind(c), _plain)) for c in own]
-        batch = [
-            [read(*told.get(name, (None, "null"))) for name, read in readers]
-            for told in map(parts_of, texts)
-        ]
+        own = self.insertable(names)
+        marks = ", ".join(referred("?", self.references.get(name)) for name in own)
         return run_many(
             self.db,
-            f"INSERT INTO {quoted(self.table)} ({names_of(c.name for c in own)})"
-            f" VALUES ({', '.join(marks)}) ON CONFLICT (id) DO NOTHING",
-            batch,
+            f"INSERT INTO {quoted(self.table)} ({names_of(own)}) VALUES ({marks})"
+            " ON CONFLICT (id) DO NOTHING",
+            [list(map(self._told(text).get, own)) for text in texts],
         )
 
+    @cached_property
+    def _by_kind(self) -> dict[str, list[str]]:
+        """The names of the columns of each kind."""
+        found: dict[str, list[str]] = {}
+        for column in self.columns:
+            found.setdefault(self._kind(column), []).append(column.name)
+        return found
 
-_DECLARED = {"JSON": "json", "BOOL": "flag", "BLOB": "blob"}
+    def _told(self, text: str) -> dict[str, Any]:
+        """Return the values of a line as SQLite holds them."""
+        nested = self._by_kind.get("json", [])
+        values = values_of(text, nested)
+        for name in self._by_kind["moment"]:
+            value = values.get(name)
+            if value is not None:
+                values[name] = turned(value)
+        for name in self._by_kind.get("blob", []):
+            value = values.get(name)
+            if isinstance(value, str) and value.startswith(_BLOB):
+                values[name] = bytes.fromhex(value.removeprefix(_BLOB))
+        return values
+
+
+_DECLARED = {
+    "JSON": "json",
+    "BOOL": "flag",
+    "BLOB": "blob",
+    "CHAR": "text",
+    "TEXT": "text",
+    "CLOB": "text",
+}
+_TEXTS = {"text", "moment", "blob"}
 
 _SQL = {
+    "text": "{0}",
     "moment": (
-        "json_quote(CASE substr({0}, 11, 1)"
+        "CASE substr({0}, 11, 1)"
         " WHEN ' ' THEN substr({0}, 1, 10) || 'T' || substr({0}, 12)"
-        " WHEN 'T' THEN substr({0}, 1, 10) || ' ' || substr({0}, 12) ELSE {0} END)"
+        " WHEN 'T' THEN substr({0}, 1, 10) || ' ' || substr({0}, 12) ELSE {0} END"
+    ),
+    "blob": "CASE typeof({0}) WHEN 'blob' THEN '\\x' || lower(hex({0})) ELSE {0} END",
+    "flag": "CASE {0} WHEN 1 THEN 'true' WHEN 0 THEN 'false' ELSE json_quote({0}) END",
+    # json_quote() alone rounds numbers to 15 digits.
+    "any": (
+        "CASE typeof({0}) WHEN 'real' THEN printf('%!.17g', {0})"
+        " ELSE json_quote({0}) END"
     ),
     # As it stands, but on one line; NULL, which makes the whole line NULL, if it is
     # no JSON.
@@ -120,61 +161,47 @@ _SQL = {
         "CASE WHEN {0} IS NULL THEN 'null' WHEN json_valid({0})"
         " THEN replace(replace({0}, char(10), ' '), char(13), ' ') END"
     ),
-    "flag": "CASE {0} WHEN 1 THEN 'true' WHEN 0 THEN 'false' ELSE json_quote({0}) END",
-    "blob": (
-        "json_quote(CASE typeof({0}) WHEN 'blob' THEN '\\x' || lower(hex({0}))"
-        " ELSE {0} END)"
-    ),
-    # json_quote() alone rounds numbers to 15 digits.
-    "any": (
-        "CASE typeof({0}) WHEN 'real' THEN printf('%!.17g', {0})"
-        " ELSE json_quote({0}) END"
-    ),
 }
 
-
-def _plain(value: Any, text: str) -> Any:
-    """Return a value that SQLite holds, which are texts for lists and objects."""
-    return text if isinstance(value, list | dict) else value
+_decoder: Any = json.JSONDecoder()
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
 
 
-def _json(value: Any, text: str) -> str | None:
-    return None if value is None else text
+def values_of(line: str, nested: Sequence[str]) -> dict[str, Any]:
+    """Return the values of a compact JSON object by name.
 
+    What is nested comes back as the text that it is in the line.
 
-def _moment(value: Any, text: str) -> Any:
-    return turned(value) if isinstance(value, str) else value
-
-
-def _blob(value: Any, text: str) -> Any:
-    if isinstance(value, str) and value.startswith(_BLOB):
-        return bytes.fromhex(value.removeprefix(_BLOB))
-    return value
-
-
-_READERS: dict[str, Callable[[Any, str], Any]] = {
-    "moment": _moment,
-    "json": _json,
-    "blob": _blob,
-}
-
-_scan = json.JSONDecoder().scan_once
-
-
-def parts_of(line: str) -> dict[str, tuple[Any, str]]:
-    """Return the values of a compact JSON object by name, each with its own text.
+    Args:
+        line: The object.
+        nested: The names of columns whose values are texts of JSON, whatever they are;
+            the first of them begins the last part of a usual line.
 
     Raises:
         ValueError: It is no JSON object, or not compact.
     """
-    found: dict[str, tuple[Any, str]] = {}
-    end = 0
+    at = line.find(f',"{nested[0]}":') if nested else -1
+    head = line[1:at]
+    if at < 0 or "{" in head or "[" in head:
+        return _scanned(line, 0, nested)
+    values: dict[str, Any] = json.loads(f"{{{head}}}")
+    return values | _scanned(line, at, nested)
+
+
+def _scanned(line: str, end: int, nested: Sequence[str]) -> dict[str, Any]:
+    """Read an object step by step; `end` is where the first name's comma would be."""
+    found: dict[str, Any] = {}
     try:
         while line[end] != "}":
             name, start = _scan(line, end + 1)
             value, end = _scan(line, start + 1)
-            found[name] = value, line[start + 1 : end]
+            if value is not None and (name in nested or type(value) in _NESTED):
+                value = line[start + 1 : end]
+            found[name] = value
     except (StopIteration, IndexError) as error:
-        msg = "It is not one compact JSON object a line."
+        msg = "a line is not one compact JSON object"
         raise ValueError(msg) from error
     return found
+
+
+_NESTED = {list, dict}

@@ -6,7 +6,6 @@ A part of a month is `audit_logs_2026_03.jsonl.gz`, one JSON object a line, and 
 manifest without it is what a killed run left.
 """
 
-import contextlib
 import gzip
 import hashlib
 import heapq
@@ -17,8 +16,9 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, NamedTuple, Self
 
 from cmcore.errors import ArchiveError
 from cmcore.partitions.entries import key_of
@@ -28,7 +28,7 @@ from cmcore.partitions.months import Month
 FORMAT = 1
 ENDING = ".jsonl.gz"
 _MANIFEST_ENDING = ".manifest.json"
-_COMPRESSION = 6
+_COMPRESSION = 3  # half the time of 6, for a tenth more of the disk
 _NOT_READABLE = (OSError, EOFError, ValueError, zlib.error)
 
 
@@ -63,6 +63,7 @@ class Manifest(NamedTuple):
         place = manifest_path(path)
         try:
             manifest = cls(**json.loads(place.read_bytes()))
+            manifest.check()
         except FileNotFoundError as error:
             msg = (
                 f"{path} has no manifest. {place.name} belongs beside it; without it "
@@ -79,6 +80,23 @@ class Manifest(NamedTuple):
             )
             raise ArchiveError(msg)
         return manifest
+
+    def check(self) -> None:
+        """Raise ValueError if it cannot be the manifest of a month."""
+        kinds = self.__annotations__
+        wrong = [n for n, v in self._asdict().items() if type(v) is not kinds[n]]
+        if wrong:
+            msg = f"{', '.join(wrong)}: of another type"
+            raise ValueError(msg)
+        bounds = datetime.fromisoformat(self.start), datetime.fromisoformat(self.end)
+        if bounds != (self.month.start, self.month.end):
+            msg = f"{self.start} to {self.end} is no month"
+            raise ValueError(msg)
+
+    @property
+    def month(self) -> Month:
+        """The month whose entries the file has."""
+        return Month.of(datetime.fromisoformat(self.start))
 
     @property
     def text(self) -> str:
@@ -124,7 +142,12 @@ def verified(path: Path) -> tuple[Manifest, set[str]]:
         raise _damaged(path, f"its SHA-256 is {digest}, not {manifest.sha256}")
     found, names = _contents(path, manifest)
     if found != manifest:
-        raise _damaged(path, f"its entries are {found.text}not {manifest.text}")
+        wrong = [
+            f"{name} is {actual!r}, not {told!r}"
+            for name, actual, told in zip(found._fields, found, manifest, strict=True)
+            if actual != told
+        ]
+        raise _damaged(path, ", ".join(wrong))
     return manifest, names
 
 
@@ -133,7 +156,7 @@ def _contents(path: Path, manifest: Manifest) -> tuple[Manifest, set[str]]:
     rows, first, last = 0, "", ""
     names: set[str] = set()
     start, end = manifest.start[:10], manifest.end[:10]
-    for rows, line in enumerate(lines_in(path), 1):  # noqa: B007 - counts them
+    for rows, line in enumerate(lines_in(path), 1):
         try:
             entry = json.loads(line)
             last, is_inside = entry["id"], start <= entry["created_at"] < end
@@ -161,6 +184,10 @@ class Archive:
     def __init__(self, folder: Path, month: Month, *, is_rehearsal: bool) -> None:
         """Look at nothing yet; a rehearsal does all but keep what it writes."""
         self.month = month
+        ending = re.escape(ENDING)
+        self._pattern = re.compile(
+            rf"audit_logs_{month}(?:\.([2-9]|[1-9]\d+))?{ending}"
+        )
         self._folder = folder
         self._is_rehearsal = is_rehearsal
         self._verified: set[Path] = set()
@@ -172,13 +199,14 @@ class Archive:
         Raises:
             ArchiveError: One of them is not what its manifest says.
         """
-        pattern = re.compile(rf"audit_logs_{self.month}(?:\.([2-9]|[1-9]\d+))?{_ENDING}")
-        numbers = []
-        with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(self._folder):
-                if match := pattern.fullmatch(name):
-                    numbers.append(int(match[1] or 1))
-        paths = [self._path(number) for number in sorted(numbers)]
+        try:
+            names = [path.name for path in self._folder.iterdir()]
+        except FileNotFoundError:
+            names = []
+        except OSError as error:
+            raise unwritable(self._folder, error) from error
+        found = filter(None, map(self._pattern.fullmatch, names))
+        paths = [self._path(n) for n in sorted(int(m[1] or 1) for m in found)]
         for path in paths:
             if path not in self._verified:
                 self._verify(path)
@@ -205,7 +233,7 @@ class Archive:
             return
         whole = itertools.chain([first], rest)
         if self._is_rehearsal:
-            with open(os.devnull, "wb") as nowhere:
+            with Path(os.devnull).open("wb") as nowhere:
                 self._rehearsed.append(self._free_path(self._write(nowhere, whole)))
             return
         draft = partial(self._path(1))
@@ -228,12 +256,13 @@ class Archive:
             gzip.GzipFile("", "wb", _COMPRESSION, hashing, mtime=0) as packed,
             io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as text,
         ):
-            for rows, line in enumerate(lines, 1):
+            for rows, line in enumerate(lines, 1):  # noqa: B007 - a count
                 first = first or line
                 text.write(f"{line}\n")
-        ids = [json.loads(line)["id"] for line in (first, line)]
-        start, end = (m.isoformat() for m in (self.month.start, self.month.end))
-        return Manifest(FORMAT, rows, *ids, start, end, hashing.sha256.hexdigest())
+        first_id, last_id = (json.loads(line)["id"] for line in (first, line))
+        bounds = self.month.start.isoformat(), self.month.end.isoformat()
+        digest = hashing.sha256.hexdigest()
+        return Manifest(FORMAT, rows, first_id, last_id, *bounds, digest)
 
     def _free_path(self, manifest: Manifest) -> Path:
         """Return where a part may go: where none is, nor the manifest of another one.
@@ -256,9 +285,8 @@ class Archive:
 
     def _verify(self, path: Path) -> None:
         manifest, _ = verified(path)
-        month = (self.month.start.isoformat(), self.month.end.isoformat())
-        if (manifest.start, manifest.end) != month:
-            raise _damaged(path, f"it is of {manifest.start} to {manifest.end}")
+        if manifest.month != self.month:
+            raise _damaged(path, f"it is of {manifest.month}, and has another name")
         self._verified.add(path)
 
 

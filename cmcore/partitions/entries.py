@@ -14,17 +14,23 @@ from cmcore.models.audit_log import AuditLog
 from cmcore.moments import turned
 from cmcore.partitions.pieces import TRAIL
 
-_KINDS_OF_FIELDS: dict[type, str] = {
-    UTCDateTimeField: "moment",
-    JSONField: "json",
-    peewee.BooleanField: "flag",
-}
-_KINDS = {
-    field.column_name: kind
-    for field in AuditLog._meta.sorted_fields
-    for field_type, kind in _KINDS_OF_FIELDS.items()
-    if isinstance(field, field_type)
-}
+BATCH = 1000
+"""How many entries are in the memory at a time."""
+
+
+def _kinds() -> Iterator[tuple[str, str]]:
+    """Yield the columns of the trail that hold what SQLite's types do not tell."""
+    meta: Any = AuditLog._meta
+    for name, field in meta.columns.items():
+        if isinstance(field, UTCDateTimeField):
+            yield name, "moment"
+        elif isinstance(field, JSONField):
+            yield name, "json"
+        elif isinstance(field, peewee.BooleanField):
+            yield name, "flag"
+
+
+_KINDS = dict(_kinds())
 
 
 def entries_of(db: peewee.Database, table: str = TRAIL) -> Lines:
@@ -44,34 +50,35 @@ class Held:
     def __init__(self, lines: Iterator[str]) -> None:
         """Take the lines of the archive."""
         self._lines = lines
-        self._next: str | None
-        self._key: tuple[str, str] | None  # of the next one, once it is needed
-        self._advance()
+        self._next = next(lines, None)
+        self._key: tuple[str, str] | None = None  # of the next one, once it is needed
 
     def holds(self, line: str) -> bool:
         """Tell whether the archive has this entry as it is now.
 
         Entries that are asked for out of order may be missed, never found wrongly.
         """
-        if line == self._next:
+        following = self._next
+        if line == following:
             self._advance()
             return True
-        if self._next is None:
+        if following is None:
             return False
         key = key_of(line)
-        while self._next is not None:
+        while following is not None:
             if self._key is None:
-                self._key = key_of(self._next)
+                self._key = key_of(following)
             if self._key > key:
-                return False
-            is_same = self._key == key and says_the_same(self._next, line)
-            self._advance()
+                break
+            is_same = self._key == key and says_the_same(following, line)
+            following = self._advance()
             if is_same:
                 return True
         return False
 
-    def _advance(self) -> None:
+    def _advance(self) -> str | None:
         self._next, self._key = next(self._lines, None), None
+        return self._next
 
 
 def says_the_same(line: str, other: str) -> bool:

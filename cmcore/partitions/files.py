@@ -16,10 +16,14 @@ except ImportError:  # Windows, where a folder cannot be locked
 def kept(path: Path) -> Iterator[IO[bytes]]:
     """Yield a new file that only its owner may read; it is on the disk at the end."""
     path.unlink(missing_ok=True)
-    with open(path, "xb", opener=_for_its_owner) as file:  # noqa: PTH123
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(path, "xb", opener=_for_its_owner) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def put(text: str, path: Path) -> None:

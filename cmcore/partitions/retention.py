@@ -1,37 +1,30 @@
-"""Taking old months out of the trail, into files, with nothing lost in between.
+"""Taking old months out of the trail, into files."""
 
-An entry goes only after its line has been read again from a file that is whole. What
-has been done is seen in the database and in the folder alone, so whoever was killed is
-followed by a run that goes on from there.
-"""
-
+import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import peewee
 
-from cmcore.engines.lines import Line, Lines
-from cmcore.engines.session import connected, turn
-from cmcore.errors import ArchiveError, ConfigurationError
+from cmcore.engines.session import connected
+from cmcore.errors import ConfigurationError
 from cmcore.models.schema_state import require_schema
-from cmcore.partitions import pieces
 from cmcore.partitions.archives import Archive, unwritable
-from cmcore.partitions.entries import Held, entries_of
-from cmcore.partitions.files import alone_in, make_folder
+from cmcore.partitions.detached import detached_months, drop_empty
+from cmcore.partitions.entries import entries_of
+from cmcore.partitions.files import make_folder
 from cmcore.partitions.holds import reason_to_keep
 from cmcore.partitions.months import Month
 from cmcore.partitions.pieces import TRAIL
+from cmcore.partitions.retirement import Meter, Progress, Retirement
+from cmcore.partitions.turns import alone_with, alone_with_files
 
 logger = logging.getLogger("cmcore.partitions")
 
-BATCH = 1000
 MONTHS_ONLINE = 13
-TURN = int.from_bytes(b"cmarchiv")
-
-Progress = Callable[[int, int], Any]
 
 
 class ArchivedMonth(NamedTuple):
@@ -120,51 +113,75 @@ def retain(
         raise ConfigurationError(msg)
     with connected(db, "Archives") as database:
         require_schema(database, TRAIL)
-        cutoff = max(Month.of(_now()).shifted(1 - months), Month(1, 1))
-        run = _Retention(database, Path(archive), cutoff, dry_run, progress)
-        with contextlib.nullcontext() if dry_run else at_work(database):
-            return run.work()
-
-
-@contextlib.contextmanager
-def at_work(db: peewee.Database) -> Iterator[None]:
-    """Let one process at a time move entries between a database and its archives.
-
-    Raises:
-        ArchiveError: Another one is at work.
-    """
-    with turn(db, _TURN) as is_ours:
-        if not is_ours:
-            raise ArchiveError(_AT_WORK)
-        yield
+        cutoff = max(Month.of(datetime.now(UTC)).shifted(1 - months), Month(1, 1))
+        run = _Retention(database, Path(archive), cutoff, is_rehearsal=dry_run)
+        with contextlib.nullcontext() if dry_run else alone_with(database):
+            return run.report(progress)
 
 
 class _Retention:
     """One run, or its rehearsal."""
 
     def __init__(
-        self,
-        db: peewee.Database,
-        folder: Path,
-        cutoff: Month,
-        is_rehearsal: bool,
-        progress: Progress | None,
+        self, db: peewee.Database, folder: Path, cutoff: Month, *, is_rehearsal: bool
     ) -> None:
         self._db = db
         self._folder = folder
         self._cutoff = cutoff
         self._is_rehearsal = is_rehearsal
-        self._progress = progress
 
-    def work(self) -> RetentionReport:
-        """Take out the months that are due, the oldest first."""
+    def report(self, progress: Progress | None) -> RetentionReport:
+        """Take out the months that are due, the oldest first, and tell which."""
         due = self._due()
         reasons = {month: reason_to_keep(self._db, month) for month in due}
         held = [HeldMonth(str(m), why) for m, why in reasons.items() if why is not None]
         going = {month: due[month] for month in due if reasons[month] is None}
-        meter = _Meter(sum(going.values()), self._progress)
-        with self._alone_in_folder() if going else contextlib.nullcontext():
-            done = [self._retire(month, meter) for month in going]
+        meter = Meter(sum(going.values()), progress)
+        done = []
+        with self._alone() if going else contextlib.nullcontext():
+            for month, rows in going.items():
+                meter.begin(rows)
+                done.append(self._retired(month, meter))
+        meter.begin(0)
         if not self._is_rehearsal:
-            drop_empty(self._db, self._cutoff)
-        return RetentionReport([month for month in done if month.rows], held)
+            for name in drop_empty(self._db, self._cutoff):
+                logger.info("%s was empty, and is dropped", name)
+        return RetentionReport([month for month in done if month is not None], held)
+
+    def _due(self) -> dict[Month, int]:
+        """Return how many entries are old enough, by month, the oldest month first.
+
+        What a killed run has detached is due whatever this one keeps: nobody can read
+        it in the trail any more.
+        """
+        due = detached_months(self._db)
+        for _, name, count in entries_of(self._db).months(self._cutoff.start):
+            month = Month.named(name)
+            if month is not None:
+                due[month] = due.get(month, 0) + count
+        return dict(sorted(due.items()))
+
+    def _retired(self, month: Month, meter: Meter) -> ArchivedMonth | None:
+        """Take a month out; None if somebody else has done it meanwhile."""
+        archive = Archive(self._folder, month, is_rehearsal=self._is_rehearsal)
+        retirement = Retirement(self._db, archive, meter)
+        retire = retirement.rehearse if self._is_rehearsal else retirement.carry_out
+        rows = retire()
+        file = archive.newest
+        if file is None or not rows:
+            return None
+        if not self._is_rehearsal:
+            logger.info("%s: %s entries are in %s, and gone", month, rows, file)
+        return ArchivedMonth(str(month), rows, file)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others out of the folder, which is there then; a rehearsal does not."""
+        with contextlib.ExitStack() as block:
+            if not self._is_rehearsal:
+                try:
+                    make_folder(self._folder)
+                    block.enter_context(alone_with_files(self._folder))
+                except OSError as error:
+                    raise unwritable(self._folder, error) from error
+            yield
