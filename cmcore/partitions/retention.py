@@ -136,13 +136,13 @@ class _Retention:
         reasons = {month: reason_to_keep(self._db, month) for month in due}
         held = [HeldMonth(str(m), why) for m, why in reasons.items() if why is not None]
         going = {month: due[month] for month in due if reasons[month] is None}
-        meter = Meter(sum(going.values()), progress)
         done = []
         with self._alone() if going else contextlib.nullcontext():
+            meter = Meter(sum(going.values()), progress)
             for month, rows in going.items():
                 meter.begin(rows)
                 done.append(self._retired(month, meter))
-        meter.begin(0)
+            meter.begin(0)
         if not self._is_rehearsal:
             for name in drop_empty(self._db, self._cutoff):
                 logger.info("%s was empty, and is dropped", name)
