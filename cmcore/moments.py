@@ -32,3 +32,13 @@ def in_utc(moment: datetime) -> datetime:
     if moment.tzinfo is UTC:
         return moment
     return moment.astimezone(UTC)
+
+
+def turned(text: str) -> str:
+    """Return a moment's text with T for the space before the time, and vice versa.
+
+    SQLite's texts have the space, ISO 8601 has the T, and a text that is turned twice
+    is what it was, whatever it was.
+    """
+    separator = {" ": "T", "T": " "}.get(text[10:11])
+    return text if separator is None else text[:10] + separator + text[11:]

@@ -93,11 +93,12 @@ def run(db: peewee.Database, sql: str, params: Sequence[Any] = ()) -> Any:
     return db.execute_sql(*_for_driver(db, sql, params, doubled=True))
 
 
-def run_many(db: peewee.Database, sql: str, batch: Sequence[Sequence[Any]]) -> None:
-    """Execute one statement for each row of parameters."""
+def run_many(db: peewee.Database, sql: str, batch: Sequence[Sequence[Any]]) -> int:
+    """Execute one statement for each row of parameters; return how many it wrote."""
     cursor: Any = db.cursor()
     with _translated:
         cursor.executemany(_for_driver(db, sql, (None,))[0], batch)
+    return int(cursor.rowcount)
 
 
 def _for_driver(

@@ -78,3 +78,18 @@ def _moment(text: str) -> datetime | None:
 def _place(piece: Piece) -> tuple[bool, float]:
     start = piece.start.timestamp() if piece.start else float("-inf")
     return piece.is_default, start
+
+
+def tables_beside(db: peewee.Database, table: str) -> list[str]:
+    """Return the ordinary tables in a table's schema that are no partitions."""
+    if not can_partition(db):
+        return []
+    found = rows(
+        db,
+        "SELECT c.relname::text FROM pg_class c"
+        " JOIN pg_class t ON t.relnamespace = c.relnamespace"
+        " WHERE t.oid = to_regclass(quote_ident(?)) AND c.oid <> t.oid"
+        " AND c.relkind = 'r' AND NOT c.relispartition ORDER BY c.relname",
+        (table,),
+    )
+    return [name for (name,) in found]

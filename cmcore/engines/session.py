@@ -7,7 +7,7 @@ from typing import Any
 import peewee
 
 from cmcore.engines.binding import engine_of
-from cmcore.engines.introspection import is_in_memory
+from cmcore.engines.introspection import is_in_memory, is_sqlite, rows
 from cmcore.errors import MigrationError
 
 
@@ -41,3 +41,22 @@ def connected(
     finally:
         if opened and not is_in_memory(database):
             database.close()
+
+
+@contextlib.contextmanager
+def turn(db: peewee.Database, key: int) -> Iterator[bool]:
+    """Yield whether it is this process's turn, which then lasts as long as the block.
+
+    Nobody waits. It goes with the connection, so that who dies lets others in. SQLite
+    has no such thing: there it is everybody's turn.
+    """
+    if is_sqlite(db):
+        yield True
+        return
+    is_ours = bool(rows(db, "SELECT pg_try_advisory_lock(?)", (key,))[0][0])
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            with contextlib.suppress(peewee.PeeweeException):
+                rows(db, "SELECT pg_advisory_unlock(?)", (key,))

@@ -1,9 +1,11 @@
 """Months in UTC, the unit in which the trail is cut."""
 
+import re
 from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
 MONTHS_OF_A_YEAR = 12
+_NAME = re.compile(r"(?!0000)(\d{4})_(0[1-9]|1[0-2])", re.ASCII)
 
 
 class Month(NamedTuple):
@@ -22,6 +24,12 @@ class Month(NamedTuple):
         """Return the month of an aware moment, in UTC."""
         moment = moment.astimezone(UTC)
         return cls(moment.year, moment.month)
+
+    @classmethod
+    def named(cls, text: str | None) -> Self | None:
+        """Return the month that a text like 2026_03 names; None if it names none."""
+        match = _NAME.fullmatch(text or "")
+        return cls(int(match[1]), int(match[2])) if match else None
 
     def __str__(self) -> str:
         """Return the month as it stands in the names of tables and files: 2026_03."""

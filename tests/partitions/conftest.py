@@ -7,6 +7,7 @@ import pytest
 
 import cmcore
 from tests.conftest import MakeUrl, connected
+from tests.partitions.old_months import shape_trail
 
 
 @pytest.fixture
@@ -20,4 +21,33 @@ def server(make_url: MakeUrl) -> Iterator[peewee.Database]:
 def converted(server: peewee.Database) -> peewee.Database:
     """The same with a partitioned trail."""
     cmcore.partitions.convert(server)
+    return server
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("plain", marks=pytest.mark.postgresql),
+        pytest.param("converted", marks=pytest.mark.postgresql),
+        pytest.param("monthly", marks=pytest.mark.postgresql),
+    ]
+)
+def shape(request: pytest.FixtureRequest) -> str:
+    """Each shape that the trail can have: a table, one old partition, or many."""
+    return str(request.param)
+
+
+@pytest.fixture
+def trail(shape: str, make_url: MakeUrl) -> Iterator[peewee.Database]:
+    """A connected database with all migrations applied, and a trail of that shape."""
+    engine = "sqlite" if shape == "sqlite" else "postgresql"
+    with connected(make_url(engine, migrated=True)) as db:
+        shape_trail(db, shape)
+        yield db
+
+
+@pytest.fixture
+def monthly(server: peewee.Database) -> peewee.Database:
+    """A database of PostgreSQL whose trail has a partition of each old month."""
+    shape_trail(server, "monthly")
     return server

@@ -1,0 +1,91 @@
+"""Putting an archived month back into the trail, to read it there again."""
+
+import logging
+from pathlib import Path
+
+import peewee
+
+from cmcore.engines.failures import first_line
+from cmcore.engines.lines import Lines
+from cmcore.engines.partitioning import is_partitioned
+from cmcore.engines.session import connected
+from cmcore.errors import ArchiveError
+from cmcore.models.schema_state import require_schema
+from cmcore.partitions.archives import ENDING, lines_in, verified
+from cmcore.partitions.detached import detached_months
+from cmcore.partitions.entries import BATCH, entries_of
+from cmcore.partitions.months import Month
+from cmcore.partitions.pieces import TRAIL, add_month
+from cmcore.partitions.turns import alone_with
+
+logger = logging.getLogger("cmcore.partitions")
+
+
+def restore(db: peewee.Database | peewee.Proxy, archive_file: Path | str) -> int:
+    """Put the entries of a file back into the trail; all of them, or none.
+
+    An entry whose id is in the trail already is left as it is there. A reference to a
+    user who is gone becomes NULL, as it would have when that user went. The file stays,
+    and the next `retain` takes the month out again without writing it anew.
+
+    Args:
+        db: The database; connected for the length of the call if it is not. It may be
+            on the other engine than the one the file is from.
+        archive_file: The .jsonl.gz file, with its manifest beside it.
+
+    Returns:
+        How many entries were put back; 0 if all of them are there.
+
+    Raises:
+        ArchiveError: The file is not what its manifest says or has none, or the trail
+            has no place for its entries. Nothing was changed.
+        MigrationError: A transaction is open, or others kept a table locked.
+        PendingMigrationsError: The database has no trail, or an older one.
+    """
+    path = Path(archive_file)
+    if not path.name.endswith(ENDING):
+        msg = f"{path} is no archive. Name the {ENDING} file; its manifest is found."
+        raise ArchiveError(msg)
+    with connected(db, "Archives") as database:
+        require_schema(database, TRAIL)
+        manifest, names = verified(path)
+        lines = entries_of(database)
+        unknown = names - {column.name for column in lines.columns}
+        if unknown:
+            msg = (
+                f"{TRAIL} has no column {', '.join(sorted(unknown))}, and entries of "
+                f"{path} have. Add it first; nothing was changed."
+            )
+            raise ArchiveError(msg)
+        with alone_with(database):
+            _make_room(database, manifest.month)
+            count = _insert(lines, path, names)
+    logger.info("%s: %s entries are back in the trail", path, count)
+    return count
+
+
+def _make_room(db: peewee.Database, month: Month) -> None:
+    """See to it that a partitioned trail has a place for the month."""
+    if month in detached_months(db):
+        msg = (
+            f"A retention that was killed has left entries of {month} outside the "
+            "trail. Run `cmcore partition retain`, which finishes it, and then restore."
+        )
+        raise ArchiveError(msg)
+    if is_partitioned(db, TRAIL):
+        add_month(db, month)
+
+
+def _insert(lines: Lines, path: Path, names: set[str]) -> int:
+    try:
+        with lines.db.transaction(*lines.begin):
+            return sum(
+                lines.insert(batch, names)
+                for batch in peewee.chunked(lines_in(path), BATCH)
+            )
+    except (peewee.IntegrityError, peewee.DataError, ValueError) as error:
+        msg = (
+            f"{TRAIL} does not take the entries of {path}: {first_line(error)}. "
+            "Nothing was changed."
+        )
+        raise ArchiveError(msg) from error
