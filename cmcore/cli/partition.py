@@ -1,12 +1,21 @@
 """`partition`: the trail in monthly pieces, and the archives of its old months."""
 
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
 import click
 import peewee
 
 from cmcore import partitions
 from cmcore.cli.connection import with_database
-from cmcore.cli.output import note, progress_bar, show_json, show_lines
+from cmcore.cli.output import note, progress_bar, show_json, show_lines, show_table
+from cmcore.cli.program import PROBLEM
+from cmcore.partitions.health import examine_partitions
 from cmcore.partitions.pieces import MONTHS_AHEAD, function
+from cmcore.partitions.retention import MONTHS_ONLINE
+
+_NOTHING_MISSING = "No partition was missing."
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 dry_run_option = click.option(
@@ -97,11 +106,125 @@ def ensure(db: peewee.Database, *, months: int, dry_run: bool, as_json: bool) ->
         show_json({"dry_run": dry_run, "partitions": names})
         return
     show_lines(names)
-    if names:
-        note(f"{_count(len(names), 'partition')} {'would be ' * dry_run}added.")
+    count = _count(len(names), "partition", "partitions")
+    note(f"{count} {'would be ' * dry_run}added." if names else _NOTHING_MISSING)
+
+
+@partition.command()
+@click.option(
+    "--archive",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="The folder for the archives, which is made if it is not there.",
+)
+@click.option(
+    "--months",
+    type=click.IntRange(min=1),
+    default=MONTHS_ONLINE,
+    show_default=True,
+    help="How many months stay, the current one included.",
+)
+@dry_run_option
+@json_option
+@with_database()
+def retain(
+    db: peewee.Database, *, archive: Path, months: int, dry_run: bool, as_json: bool
+) -> int:
+    """Take old months out of the trail, each into an archive that is verified before.
+
+    Prints the months with their entries and files. A month that something still needs
+    stays and is named; then it exits with 1. Archives are never deleted.
+    """
+    with progress_bar("Archiving", is_wanted=not as_json) as progress:
+        done = partitions.retain(
+            db, months, archive, dry_run=dry_run, progress=progress
+        )
+    if as_json:
+        gone = [{**month._asdict(), "file": str(month.file)} for month in done.months]
+        held = [month._asdict() for month in done.held]
+        show_json({"dry_run": dry_run, "months": gone, "rows": done.rows, "held": held})
+    elif done.months:
+        cells = [(m.month, str(m.rows), str(m.file)) for m in done.months]
+        show_table(("Month", "Entries", "File"), cells)
+    for month in done.held:
+        note(f"{month.month} stays. {month.reason}")
+    note(f"{_count(done.rows, 'entry', 'entries')} {'would be ' * dry_run}archived.")
+    return PROBLEM if done.held else 0
+
+
+@partition.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@with_database()
+def restore(db: peewee.Database, *, file: Path, as_json: bool) -> None:
+    """Put the entries of an archive back into the trail, and print how many.
+
+    FILE is the .jsonl.gz file, with its manifest beside it. Entries that are there
+    already stay as they are. The next `retain` takes the month out again.
+    """
+    rows = partitions.restore(db, file)
+    if as_json:
+        show_json({"file": str(file), "rows": rows})
     else:
-        note("No partition was missing.")
+        show_table(("File", "Entries"), [(str(file), str(rows))])
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+@partition.command()
+@json_option
+@with_database()
+def report(db: peewee.Database, *, as_json: bool) -> int:
+    """Show the partitions and their sizes, and how many entries each month has.
+
+    Exits with 1 if entries are in the default partition, or if the current or the next
+    month has no partition.
+    """
+    found = partitions.report(db)
+    faults = [f.text for f in examine_partitions(db) if not f.is_fine]
+    if as_json:
+        show_json(_document(found, faults))
+    else:
+        show_table(
+            ("Partition", "From", "To", "Entries", "Size"),
+            [
+                (p.name, _day(p.start), _day(p.end), str(p.rows), _megabytes(p.bytes))
+                for p in found.partitions
+            ],
+        )
+        click.echo()
+        growth = [(month, str(rows)) for month, rows in found.growth]
+        show_table(("Month", "Entries"), growth)
+    for fault in faults:
+        note(fault)
+    return PROBLEM if faults else 0
+
+
+def _document(found: partitions.PartitionReport, faults: list[str]) -> dict[str, Any]:
+    pieces = [
+        {**p._asdict(), "start": _moment(p.start), "end": _moment(p.end)}
+        for p in found.partitions
+    ]
+    return {
+        "is_fine": not faults,
+        "problems": faults,
+        "partitions": pieces,
+        "default_rows": found.default_rows,
+        "total_bytes": found.total_bytes,
+        "growth": [{"month": month, "rows": rows} for month, rows in found.growth],
+    }
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _day(moment: datetime | None) -> str:
+    return str(moment.date()) if moment else ""
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _count(number: int, noun: str, plural: str) -> str:
+    return f"{number:,} {noun if number == 1 else plural}"
