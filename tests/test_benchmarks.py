@@ -52,3 +52,24 @@ def test_soft_delete_is_measured(engine: str, make_url: MakeUrl) -> None:
         "delete() to update() of plain columns",
         "delete() to update() of an indexed column",
     ]
+
+
+@pytest.mark.postgresql
+@pytest.mark.slow
+def test_the_reference_table_is_measured(postgresql_url: str) -> None:
+    """Each question has times, a ratio, a verdict, and a way, on both engines."""
+    sizes = ("--customers", "300", "--users", "20", "--entries", "1000")
+    given = ("--seconds", "0", "--server", postgresql_url)
+    shown = run("reference_table.py", *sizes, *given)
+    row = r"^\| (.*?) +\| (.*?) +\| +[0-9.]+ \| +[0-9.]+ \| .*(?:yes|no) \|$"
+    asked = re.findall(row, shown, re.MULTILINE)
+    assert {claim for claim, _ in asked} == {
+        "user login queries",
+        "customer search",
+        "audit log by date range",
+        "filtered queries",
+        "time-based queries",
+    }
+    texts = [text for _, text in asked]
+    assert re.findall(r"^(\S.*):\n  \S.*\n  \S", shown, re.MULTILINE) == texts
+    assert {texts.count(t) for t in texts if "pg_trgm" not in t} == {2}
