@@ -17,9 +17,8 @@ from peewee_migrate.migrator import Migrator
 from peewee_migrate.models import MigrateHistory
 from peewee_migrate.router import Router
 
-from cmcore.engines.binding import engine_of
 from cmcore.engines.catalog import table_exists, taken_names
-from cmcore.engines.introspection import is_in_memory
+from cmcore.engines.session import connected
 from cmcore.errors import MigrationError
 from cmcore.models.schema_state import forget_schema
 from cmcore.schema import history
@@ -70,15 +69,14 @@ def migrate_each(
     online: bool = False,
 ) -> Iterator[str]:
     """Do as `migrate`, and yield the name of each script once it has run."""
-    db = _unwrapped(db)
-    with _connected(db):
-        _refuse_other_kind(db, trail_only=trail_only)
+    with connected(db, "Migrations") as database:
+        _refuse_other_kind(database, trail_only=trail_only)
         if not trail_only:
-            _refuse_taken(db)
+            _refuse_taken(database)
         packaged = history.scripts(trail_only=trail_only)
         wanted = packaged[: _position(packaged, target) + 1]
-        forget_schema(db)
-        router = _Router(db, trail_only=trail_only)
+        forget_schema(database)
+        router = _Router(database, trail_only=trail_only)
         run = router.run_prepared if online else router.run_next
         done: list[str] = []
         while todo := [n for n in wanted if n not in router.applied]:
@@ -109,10 +107,9 @@ def rollback(db: peewee.Database | peewee.Proxy, count: int = 1) -> list[str]:
 
 def rollback_each(db: peewee.Database | peewee.Proxy, count: int = 1) -> Iterator[str]:
     """Do as `rollback`, and yield the name of each script once it is rolled back."""
-    db = _unwrapped(db)
-    with _connected(db):
-        trail_only = bool(history.applied(db, history.TRAIL_HISTORY))
-        router = _Router(db, trail_only=trail_only)
+    with connected(db, "Migrations") as database:
+        trail_only = bool(history.applied(database, history.TRAIL_HISTORY))
+        router = _Router(database, trail_only=trail_only)
         names = router.applied[::-1][: max(count, 0)]
         unknown = set(names) - set(history.scripts(trail_only=trail_only))
         if not 1 <= count <= len(names) or unknown:
@@ -123,19 +120,18 @@ def rollback_each(db: peewee.Database | peewee.Proxy, count: int = 1) -> Iterato
                 + ". Nothing was changed."
             )
             raise MigrationError(msg)
-        forget_schema(db)
+        forget_schema(database)
         for i, name in enumerate(names):
             back = "Taken back before it: {}; `cmcore migrate` brings that back."
             with _telling(names[:i], back):
-                router.run_one(name, Migrator(db), fake=False, downgrade=True)
+                router.run_one(name, Migrator(database), fake=False, downgrade=True)
             yield name
 
 
 def pending(db: peewee.Database | peewee.Proxy) -> list[str]:
     """Return the names of the scripts still to run; changes nothing."""
-    db = _unwrapped(db)
-    with _connected(db, in_transaction=True):
-        return list(history.inspect(db).pending)
+    with connected(db, "Migrations", in_transaction=True) as database:
+        return list(history.inspect(database).pending)
 
 
 class _Router(Router):
@@ -192,28 +188,6 @@ class _Router(Router):
                     raise
                 return False
             return self.run_next(name)
-
-
-def _unwrapped(db: Any) -> peewee.Database:
-    database: peewee.Database = db.obj if isinstance(db, peewee.Proxy) else db
-    return database
-
-
-@contextlib.contextmanager
-def _connected(db: peewee.Database, *, in_transaction: bool = False) -> Iterator[None]:
-    opened = db.connect(reuse_if_open=True)
-    try:
-        engine = engine_of(db)
-        if not in_transaction and engine is not None and engine.in_transaction(db):
-            msg = (
-                "Migrations need transactions of their own, and one is open. Call this "
-                "outside db.atomic() and `with db:`; nothing was changed."
-            )
-            raise MigrationError(msg)
-        yield
-    finally:
-        if opened and not is_in_memory(db):
-            db.close()
 
 
 def _position(packaged: list[str], target: str | None) -> int:

@@ -195,7 +195,7 @@ def test_runners_wait_for_each_other_on_postgresql(make_url: MakeUrl) -> None:
     waiting: Any = connect(url)
     done: list[list[str]] = []
     with other.atomic():
-        guard.lock_postgresql(other)
+        guard.wait_for_runners(other)
         thread = threading.Thread(target=lambda: done.append(migrate(waiting)))
         thread.start()
         time.sleep(0.3)

@@ -11,7 +11,7 @@ from playhouse.db_url import connect
 
 from cmcore.errors import MigrationError
 from cmcore.runner import migrate, pending, rollback
-from cmcore.schema import online
+from cmcore.schema import patience
 from tests import stock
 from tests.conftest import MakeUrl
 from tests.stock import SCRIPTS, dump, fetch
@@ -157,9 +157,9 @@ def test_an_old_transaction_delays_an_index(
     db: Any, other: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is waited for and tried again; in the end the next run builds it."""
-    monkeypatch.setattr(online, "PATIENTLY", "50ms")
-    monkeypatch.setattr(online, "PAUSE", 0.05)
-    monkeypatch.setattr(online, "ATTEMPTS", 3)
+    monkeypatch.setattr(patience, "PATIENTLY", "50ms")
+    monkeypatch.setattr(patience, "PAUSE", 0.05)
+    monkeypatch.setattr(patience, "ATTEMPTS", 3)
     migrate(db, SCRIPTS[2])
     stock.fill(db)
     with other.atomic():

@@ -15,7 +15,7 @@ from playhouse.db_url import connect
 from cmcore.errors import MigrationError, OrphanRowsError
 from cmcore.models.security import COUNTERS
 from cmcore.runner import migrate, pending
-from cmcore.schema import online
+from cmcore.schema import online, patience
 from cmcore.schema.history import load, migrations_path
 from tests import stock
 from tests.conftest import MakeUrl
@@ -57,9 +57,9 @@ def db(make_url: MakeUrl) -> Iterator[Any]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little patience, so that giving up does not take long."""
-    monkeypatch.setattr(online, "ATTEMPTS", 3)
-    monkeypatch.setattr(online, "PATIENTLY", "200ms")
-    monkeypatch.setattr(online, "PAUSE", 0.05)
+    monkeypatch.setattr(patience, "ATTEMPTS", 3)
+    monkeypatch.setattr(patience, "PATIENTLY", "200ms")
+    monkeypatch.setattr(patience, "PAUSE", 0.05)
 
 
 def prepare(db: Any, number: int) -> None:
@@ -255,7 +255,7 @@ def test_it_waits_for_a_lock_and_tries_again(
     db: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader that ends in time only delays it, and is not waited for in a queue."""
-    monkeypatch.setattr(online, "PAUSE", 0.05)
+    monkeypatch.setattr(patience, "PAUSE", 0.05)
     migrate(db, SCRIPTS[4])
     options = dict(db.connect_params)
     reader: Any = peewee.PostgresqlDatabase(db.database, **options)

@@ -8,6 +8,8 @@ import peewee
 
 from cmcore.engines.introspection import is_sqlite, rows
 
+# The column of time by whose ranges a table is partitioned, which is part of its key.
+PARTED_BY = "created_at"
 _BOUND = re.compile(r"FOR VALUES FROM \((.+)\) TO \((.+)\)")
 
 

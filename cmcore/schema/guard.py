@@ -48,12 +48,12 @@ def enter(db: peewee.Database, script: str, log: str, *, undo: bool) -> None:
     if is_sqlite(db):
         _lock_sqlite(db)
     else:
-        lock_postgresql(db)
+        wait_for_runners(db)
         run(db, f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
     _check_turn(db, script, log, undo=undo)
 
 
-def lock_postgresql(db: peewee.Database) -> None:
+def wait_for_runners(db: peewee.Database) -> None:
     """Wait for other runners; the lock goes with the transaction."""
     run(db, "SELECT pg_advisory_xact_lock(?)", (LOCK_KEY,))
 
@@ -63,7 +63,7 @@ def begin_locked(db: Any) -> Iterator[None]:
     """Run a block in a transaction that no other runner is in at the same time."""
     with db.transaction("IMMEDIATE") if is_sqlite(db) else db.transaction():
         if not is_sqlite(db):
-            lock_postgresql(db)
+            wait_for_runners(db)
         yield
 
 

@@ -19,19 +19,13 @@ from cmcore.engines.introspection import is_sqlite, rows, run
 from cmcore.engines.postgresql_catalog import is_ordinary_table
 from cmcore.errors import MigrationError
 from cmcore.layout import quoted
-from cmcore.schema import orphans, present, tables
+from cmcore.schema import orphans, patience, present, tables
 from cmcore.schema.columns import Column, NewIndex
-from cmcore.schema.guard import is_lock_conflict
+from cmcore.schema.patience import BRIEFLY, attempt, is_worth_another_try
 from cmcore.schema.state import Substitute, Verb
 
 logger = logging.getLogger("cmcore.migrations")
 
-# Who waits for a table of its own makes everybody behind it wait as well.
-BRIEFLY = "80ms"
-# Who only checks or builds waits beside the others.
-PATIENTLY = "60s"
-ATTEMPTS = 60
-PAUSE = 0.5
 _TURN = int.from_bytes(b"cmonline")
 
 
@@ -85,7 +79,7 @@ def in_turn(db: peewee.Database) -> Iterator[None]:
     limits = ("lock_timeout", "statement_timeout")
     before = [_value(db, "SELECT current_setting(?)", name) for name in limits]
     while not _value(db, "SELECT pg_try_advisory_lock(?)", _TURN):
-        time.sleep(PAUSE)
+        time.sleep(patience.PAUSE)
     try:
         _value(db, "SELECT set_config('statement_timeout', '0', false)")
         yield
@@ -116,7 +110,7 @@ def add_constraints(
     _, unchecked = present.missing_constraints(db, table, constraints)
     parts = [f"VALIDATE CONSTRAINT {quoted(name)}" for name in unchecked]
     if parts:
-        _alter(db, table, parts, PATIENTLY)
+        _alter(db, table, parts, patience.PATIENTLY)
 
 
 def add_unchecked(
@@ -135,7 +129,7 @@ def create_index(db: peewee.Database, index: NewIndex) -> None:
         return
     if not present.has_index(db, index, is_valid=False):
         tables.refuse_taken(db, index.name)
-    _build(db, index)
+    build(db, index)
 
 
 def replace_index(db: peewee.Database, index: NewIndex) -> None:
@@ -146,7 +140,7 @@ def replace_index(db: peewee.Database, index: NewIndex) -> None:
     if not present.has_index(db, index.beside):
         if not present.has_index(db, index.beside, is_valid=False):
             tables.refuse_taken(db, index.beside.name)
-        _build(db, index.beside)
+        build(db, index.beside)
     drop = f"DROP INDEX {quoted(index.name)}"
     _try(db, BRIEFLY, drop, tables.index_renaming(index))
 
@@ -166,19 +160,19 @@ def settle_orphans(
             orphans.give_away(db, table, references, keep_in, heir)
 
 
-def _build(db: peewee.Database, index: NewIndex) -> None:
+def build(db: peewee.Database, index: NewIndex) -> None:
     """Build an index anew until it is whole; no failed one stays."""
     drop = f"DROP INDEX CONCURRENTLY IF EXISTS {quoted(index.name)}"
-    _value(db, "SELECT set_config('lock_timeout', ?, false)", PATIENTLY)
-    for attempt in range(ATTEMPTS):
+    _value(db, "SELECT set_config('lock_timeout', ?, false)", patience.PATIENTLY)
+    for number in range(patience.ATTEMPTS):
         try:
             run(db, drop)
             run(db, index.sql("CONCURRENTLY"))
         except peewee.DatabaseError as error:
-            if not _is_worth_another_try(error, attempt):
+            if not is_worth_another_try(error, number):
                 run(db, drop)
                 raise
-            time.sleep(PAUSE)
+            time.sleep(patience.PAUSE)
         else:
             return
 
@@ -187,32 +181,14 @@ def _alter(db: peewee.Database, table: str, parts: Sequence[str], wait: str) -> 
     _try(db, wait, f"ALTER TABLE {quoted(table)} {', '.join(parts)}")
 
 
-def _try(db: Any, wait: str, *statements: str) -> None:
+def _try(db: peewee.Database, wait: str, *statements: str) -> None:
     """Execute statements in one transaction, again while others hold their tables."""
-    for attempt in range(ATTEMPTS):
-        try:
-            with db.atomic():
-                run(db, f"SET LOCAL lock_timeout = '{wait}'")
-                for statement in statements:
-                    run(db, statement)
-        except peewee.OperationalError as error:
-            if not _is_worth_another_try(error, attempt):
-                raise
-            time.sleep(PAUSE)
-        else:
-            return
 
+    def execute() -> None:
+        for statement in statements:
+            run(db, statement)
 
-def _is_worth_another_try(error: peewee.DatabaseError, attempt: int) -> bool:
-    if not is_lock_conflict(error):
-        return False
-    if attempt + 1 < ATTEMPTS:
-        return True
-    msg = (
-        f"another transaction kept a table locked through {ATTEMPTS} attempts. End it, "
-        "and run again."
-    )
-    raise MigrationError(msg) from error
+    attempt(db, wait, execute)
 
 
 def _value(db: peewee.Database, sql: str, *params: Any) -> Any:

@@ -14,6 +14,7 @@ import peewee
 from cmcore.engines.catalog import Table, describe, is_sqlite, table_exists
 from cmcore.engines.health import Finding
 from cmcore.engines.introspection import run
+from cmcore.engines.partitioning import PARTED_BY, is_partitioned
 from cmcore.schema import history
 from cmcore.schema.state import Substitute, Verb
 
@@ -46,7 +47,7 @@ def examine_schema(db: peewee.Database) -> list[Finding]:
         return [Finding("schema", True, text)]
     faults, extras = [], []
     for table in promised:
-        found = describe(db, table.name) if table_exists(db, table.name) else None
+        found = _described(db, table.name)
         faults += _faults(table, found)
         extras += _extras(table, found)
     also = f"; added by others: {', '.join(extras)}" if extras else ""
@@ -84,6 +85,17 @@ def _rehearsed(
         script = history.load(name, trail_only=trail_only)
         script(_Rehearsal(db), db, fake=True)
     return [describe(db, table) for table in _TABLES if table_exists(db, table)]
+
+
+def _described(db: peewee.Database, name: str) -> Table | None:
+    """Return a table as it is, or None; the key of a partitioned one has more to it."""
+    if not table_exists(db, name):
+        return None
+    table = describe(db, name)
+    if is_partitioned(db, name):
+        key = tuple(column for column in table.primary_key if column != PARTED_BY)
+        table = table._replace(primary_key=key)
+    return table
 
 
 def _faults(promised: Table, found: Table | None) -> list[str]:

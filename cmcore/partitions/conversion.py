@@ -1,0 +1,293 @@
+"""Making the trail a partitioned table, without copying an entry.
+
+The table becomes the first partition of a new one that takes its name. What takes long
+is done before, while others read and write; the swap itself is one short transaction.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import peewee
+
+from cmcore.engines.catalog import primary_key, table_exists, taken_names
+from cmcore.engines.ddl import literal
+from cmcore.engines.introspection import rows, run
+from cmcore.engines.partitioning import PARTED_BY, is_partitioned
+from cmcore.engines.session import connected
+from cmcore.errors import MigrationError, PendingMigrationsError
+from cmcore.keys import now
+from cmcore.layout import quoted
+from cmcore.partitions.belongings import Belongings, in_the_way
+from cmcore.partitions.months import MONTHS_OF_A_YEAR, Month
+from cmcore.partitions.pieces import (
+    DEFAULT,
+    MONTHS_AHEAD,
+    TRAIL,
+    new_months,
+    require_engine,
+)
+from cmcore.schema import history, present
+from cmcore.schema.columns import NewIndex, names
+from cmcore.schema.guard import wait_for_runners
+from cmcore.schema.online import build, in_turn
+from cmcore.schema.patience import BRIEFLY, PATIENTLY, attempt
+
+Progress = Callable[[int, int], object]
+
+# Should a conversion be killed, this holds until the next one; its name is what whoever
+# writes an entry after the month would read.
+_OLDER = "ck_rerun_cmcore_partition_convert"
+_WHAT = "Partitions"
+_KEY_SUFFIX = "_pkey"
+_LONGEST_NAME = 63
+# The clocks of writers differ, and the conversion itself takes its time.
+_MARGIN = timedelta(days=1)
+
+
+def convert(
+    db: peewee.Database | peewee.Proxy,
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Partition the trail by month of `created_at`; entries stay where they are.
+
+    Readers and writers wait for the moment of the swap only. What was there becomes the
+    partition `audit_logs_before_YYYY_MM`; `audit_logs_YYYY_MM` of the next months and
+    `audit_logs_default` are added. The primary key is (id, created_at) then. Indexes,
+    constraints, views, triggers, grants, owner and comment are as before. A killed
+    conversion is finished by the next one; a converted table gets its missing months.
+
+    Args:
+        db: The database; connected for the length of the call if it is not.
+        dry_run: Only tell; nothing is changed.
+        progress: Is called with the steps that are done, and how many there are.
+
+    Returns:
+        What was done, or would be, in sentences.
+
+    Raises:
+        ConfigurationError: The engine has no partitions.
+        PendingMigrationsError: There is no trail.
+        MigrationError: Something cannot go over, is in the way, or is locked; the text
+            names it. Nothing was changed.
+    """
+    with connected(db, _WHAT) as database:
+        require_engine(database)
+        if not table_exists(database, TRAIL):
+            scripts = history.inspect(database).pending
+            raise PendingMigrationsError(tuple(scripts), TRAIL)
+        with in_turn(database):
+            if is_partitioned(database, TRAIL):
+                return [f"Add the partition {n}." for n in _months(database, dry_run)]
+            return _Conversion(database).run(dry_run, progress or (lambda *_: None))
+
+
+class _Conversion:
+    """One conversion of a table that is not partitioned."""
+
+    def __init__(self, db: peewee.Database) -> None:
+        """Look at the table, and refuse what cannot be converted."""
+        self._db = db
+        self._bound = _bound(db)
+        self._piece = f"{TRAIL}_before_{self._bound}"
+        key = (*primary_key(db, TRAIL), PARTED_BY)
+        self._key = NewIndex(f"{self._piece}{_KEY_SUFFIX}", TRAIL, key, True, None)
+        taken = taken_names(db, self._piece, DEFAULT)
+        obstacles = in_the_way(db, _OLDER) + [f"relation {name}" for name in taken]
+        if obstacles:
+            raise MigrationError(refusal("converted", obstacles))
+
+    def run(self, dry_run: bool, progress: Progress) -> list[str]:
+        """Do it step by step; each is there already after a conversion that failed."""
+        belongings = Belongings.read(self._db)
+        indexes = f"{len(self._indexes())} indexes"
+        goes_over = ", ".join([indexes, *belongings.names()])
+        day, key = self._bound.start.date(), self._key
+        steps: list[tuple[str, Callable[[], object]]] = [
+            (f"Build the key ({', '.join(key.columns)}), beside writers.", self._build),
+            (f"Check that all entries are older than {day}.", self._check),
+            (
+                f"Make {TRAIL} a partitioned table, and what is there its partition "
+                f"{self._piece}; {goes_over} go over.",
+                lambda: attempt(self._db, BRIEFLY, self._swap),
+            ),
+            (
+                f"Add the partitions of the next {MONTHS_AHEAD} months.",
+                lambda: _months(self._db, False),
+            ),
+        ]
+        if not dry_run:
+            try:
+                for done, (_, step) in enumerate(steps):
+                    progress(done, len(steps))
+                    step()
+                progress(len(steps), len(steps))
+            except BaseException as error:
+                self._tidy()
+                if isinstance(error, peewee.DatabaseError):
+                    msg = f"{TRAIL} was not converted: {str(error).strip()}"
+                    raise MigrationError(msg) from error
+                raise
+        return [text for text, _ in steps]
+
+    def _build(self) -> None:
+        if not present.has_index(self._db, self._key):
+            build(self._db, self._key)
+
+    def _check(self) -> None:
+        table, name = quoted(TRAIL), quoted(_OLDER)
+        bound = literal(self._bound.start.isoformat())
+        add = (
+            f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT"
+            f" {name} CHECK (created_at < TIMESTAMPTZ {bound}) NOT VALID"
+        )
+        attempt(self._db, BRIEFLY, lambda: run(self._db, add))
+        check = f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}"
+        attempt(self._db, PATIENTLY, lambda: run(self._db, check))
+
+    def _swap(self) -> None:
+        db, table, piece = self._db, quoted(TRAIL), quoted(self._piece)
+        lock_for_swap(db)
+        belongings = Belongings.read(db)
+        constraints = _constraints(db)
+        indexes = self._indexes()
+        key_name = key_name_of(db, TRAIL)
+        belongings.leave(db)
+        run(db, f"ALTER TABLE {table} DROP CONSTRAINT {quoted(key_name)}")
+        run(db, f"ALTER TABLE {table} RENAME TO {piece}")
+        for name in indexes:
+            rename_index(db, name, _name_in(self._piece, name))
+        key = quoted(self._key.name)
+        given = f"ADD CONSTRAINT {key} PRIMARY KEY USING INDEX {key}"
+        run(db, f"ALTER TABLE {piece} {given}")
+        run(
+            db,
+            f"CREATE TABLE {table} (LIKE {piece} INCLUDING DEFAULTS INCLUDING GENERATED"
+            " INCLUDING STORAGE INCLUDING COMPRESSION INCLUDING COMMENTS)"
+            " PARTITION BY RANGE (created_at)",
+        )
+        constraints[key_name] = f"PRIMARY KEY ({names(self._key.columns)})"
+        added = [f"ADD CONSTRAINT {quoted(n)} {sql}" for n, sql in constraints.items()]
+        run(db, f"ALTER TABLE {table} {', '.join(added)}")
+        for sql in indexes.values():
+            if sql is not None:
+                run(db, sql)
+        bound = literal(self._bound.start.isoformat())
+        run(
+            db,
+            f"ALTER TABLE {table} ATTACH PARTITION {piece}"
+            f" FOR VALUES FROM (MINVALUE) TO ({bound})",
+        )
+        run(db, f"ALTER TABLE {piece} DROP CONSTRAINT {quoted(_OLDER)}")
+        run(db, f"CREATE TABLE {quoted(DEFAULT)} PARTITION OF {table} DEFAULT")
+        belongings.arrive(db)
+        run(db, f"ALTER TABLE {quoted(DEFAULT)} OWNER TO {belongings.owner}")
+
+    def _indexes(self) -> dict[str, str | None]:
+        """Return the indexes other than the keys, each with what makes it again.
+
+        None is an index that a constraint makes.
+        """
+        found = rows(
+            self._db,
+            "SELECT c.relname::text, CASE WHEN u.oid IS NULL THEN"
+            " pg_get_indexdef(c.oid) END FROM pg_index i"
+            " JOIN pg_class c ON c.oid = i.indexrelid LEFT JOIN pg_constraint u"
+            " ON u.conindid = c.oid AND u.conrelid = i.indrelid AND u.contype = 'u'"
+            f" WHERE i.indrelid = '{TRAIL}'::regclass AND NOT i.indisprimary"
+            " AND i.indisvalid AND c.relname <> ? ORDER BY 1",
+            (self._key.name,),
+        )
+        return dict(found)
+
+    def _tidy(self) -> None:
+        """Leave nothing behind that was made ahead of a swap that did not come."""
+        if is_partitioned(self._db, TRAIL):
+            return
+        name = quoted(_OLDER)
+        drop = f"ALTER TABLE {quoted(TRAIL)} DROP CONSTRAINT IF EXISTS {name}"
+        attempt(self._db, BRIEFLY, lambda: run(self._db, drop))
+        run(self._db, f"DROP INDEX CONCURRENTLY IF EXISTS {quoted(self._key.name)}")
+
+
+def lock_for_swap(db: peewee.Database) -> None:
+    """Keep migrations and everybody else away from the trail until the commit.
+
+    The tables that it refers to come first, as they do for whoever writes.
+    """
+    wait_for_runners(db)
+    found = rows(
+        db,
+        "SELECT DISTINCT confrelid::regclass::text FROM pg_constraint"
+        f" WHERE conrelid = '{TRAIL}'::regclass AND contype = 'f'",
+    )
+    for (referred,) in found:
+        run(db, f"LOCK TABLE {referred} IN SHARE ROW EXCLUSIVE MODE")
+    run(db, f"LOCK TABLE {quoted(TRAIL)} IN ACCESS EXCLUSIVE MODE")
+
+
+def rename_index(db: peewee.Database, old: str, new: str) -> None:
+    """Give an index another name; a constraint that has it gets the name as well."""
+    run(db, f"ALTER INDEX {quoted(old)} RENAME TO {quoted(new)}")
+
+
+def _bound(db: peewee.Database) -> Month:
+    """Return the first month that is not part of what is there.
+
+    Raises:
+        MigrationError: An entry is dated more than a year ahead.
+    """
+    moment = now()
+    newest: datetime | None
+    [(newest,)] = rows(db, f"SELECT max(created_at) FROM {quoted(TRAIL)}")
+    last = max(Month.of(moment + _MARGIN), Month.of(newest or moment))
+    if last > Month.of(moment).shifted(MONTHS_OF_A_YEAR):
+        msg = (
+            f"{TRAIL} cannot be converted, and nothing was changed: its newest entry "
+            f"is of {newest}, so that all new entries would stay in one partition "
+            "until then. Correct created_at of such entries first."
+        )
+        raise MigrationError(msg)
+    return last.shifted(1)
+
+
+def _months(db: peewee.Database, dry_run: bool) -> list[str]:
+    return attempt(db, BRIEFLY, lambda: new_months(db, MONTHS_AHEAD, dry_run))
+
+
+def _constraints(db: Any) -> dict[str, str]:
+    """Return the CHECKs, foreign keys and unique constraints as they are written."""
+    found = rows(
+        db,
+        "SELECT conname::text, pg_get_constraintdef(oid) FROM pg_constraint"
+        f" WHERE conrelid = '{TRAIL}'::regclass AND contype IN ('c', 'f', 'u')"
+        " AND conname <> ? ORDER BY contype, conname",
+        (_OLDER,),
+    )
+    return dict(found)
+
+
+def key_name_of(db: peewee.Database, table: str) -> str:
+    """Return the name of a table's primary key."""
+    [(name,)] = rows(
+        db,
+        "SELECT conname::text FROM pg_constraint WHERE contype = 'p'"
+        " AND conrelid = to_regclass(quote_ident(?))",
+        (table,),
+    )
+    return str(name)
+
+
+def _name_in(piece: str, index: str) -> str:
+    """Return the name of an index in a partition, short enough, and told apart."""
+    return f"{piece}_{index.removeprefix('idx_').removeprefix(f'{TRAIL}_')}_idx"
+
+
+def refusal(what: str, obstacles: Sequence[str]) -> str:
+    """Say what is in the way of something, and what can be done about it."""
+    return (
+        f"{TRAIL} cannot be {what}, and nothing was changed: there is "
+        f"{'; '.join(obstacles)}. Drop it first, and make it again afterwards."
+    )

@@ -1,0 +1,1 @@
+"""Tests of partitions, retention and archives."""
