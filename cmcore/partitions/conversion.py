@@ -25,12 +25,13 @@ from cmcore.partitions.pieces import (
     MONTHS_AHEAD,
     TRAIL,
     new_months,
+    refusing,
     require_engine,
 )
 from cmcore.schema import history, present
 from cmcore.schema.columns import NewIndex, names
 from cmcore.schema.guard import wait_for_runners
-from cmcore.schema.online import build, in_turn
+from cmcore.schema.online import build, drop_index, in_turn
 from cmcore.schema.patience import BRIEFLY, PATIENTLY, attempt
 
 Progress = Callable[[int, int], object]
@@ -120,15 +121,15 @@ class _Conversion:
         ]
         if not dry_run:
             try:
-                for done, (_, step) in enumerate(steps):
-                    progress(done, len(steps))
-                    step()
-                progress(len(steps), len(steps))
+                with refusing(f"{TRAIL} was not converted"):
+                    for done, (_, step) in enumerate(steps):
+                        progress(done, len(steps))
+                        step()
+                    progress(len(steps), len(steps))
             except BaseException as error:
-                self._tidy()
-                if isinstance(error, peewee.DatabaseError):
-                    msg = f"{TRAIL} was not converted: {str(error).strip()}"
-                    raise MigrationError(msg) from error
+                left = self._tidy()
+                if left:
+                    error.add_note(left)
                 raise
         return [text for text, _ in steps]
 
@@ -157,8 +158,8 @@ class _Conversion:
         belongings.leave(db)
         run(db, f"ALTER TABLE {table} DROP CONSTRAINT {quoted(key_name)}")
         run(db, f"ALTER TABLE {table} RENAME TO {piece}")
-        for name in indexes:
-            rename_index(db, name, _name_in(self._piece, name))
+        for number, name in enumerate(indexes):
+            self._rename(name, number)
         key = quoted(self._key.name)
         given = f"ADD CONSTRAINT {key} PRIMARY KEY USING INDEX {key}"
         run(db, f"ALTER TABLE {piece} {given}")
@@ -202,14 +203,26 @@ class _Conversion:
         )
         return dict(found)
 
-    def _tidy(self) -> None:
-        """Leave nothing behind that was made ahead of a swap that did not come."""
+    def _rename(self, index: str, number: int) -> None:
+        """Give an index, and its constraint if it has one, a name of the partition."""
+        bare = index.removeprefix("idx_").removeprefix(f"{TRAIL}_")
+        new = f"{self._piece}_{bare}_idx"
+        if len(new.encode()) > _LONGEST_NAME:
+            new = f"{self._piece}_{number}_idx"
+        run(self._db, f"ALTER INDEX {quoted(index)} RENAME TO {quoted(new)}")
+
+    def _tidy(self) -> str:
+        """Leave nothing behind of a swap that did not come; say what could not go."""
         if is_partitioned(self._db, TRAIL):
-            return
+            return ""
         name = quoted(_OLDER)
         drop = f"ALTER TABLE {quoted(TRAIL)} DROP CONSTRAINT IF EXISTS {name}"
-        attempt(self._db, BRIEFLY, lambda: run(self._db, drop))
-        run(self._db, f"DROP INDEX CONCURRENTLY IF EXISTS {quoted(self._key.name)}")
+        try:
+            attempt(self._db, BRIEFLY, lambda: run(self._db, drop))
+            drop_index(self._db, self._key.name)
+        except (peewee.DatabaseError, MigrationError):
+            return f"{_OLDER} or {self._key.name} stays: convert again, and it goes."
+        return ""
 
 
 def lock_for_swap(db: peewee.Database) -> None:
@@ -226,11 +239,6 @@ def lock_for_swap(db: peewee.Database) -> None:
     for (referred,) in found:
         run(db, f"LOCK TABLE {referred} IN SHARE ROW EXCLUSIVE MODE")
     run(db, f"LOCK TABLE {quoted(TRAIL)} IN ACCESS EXCLUSIVE MODE")
-
-
-def rename_index(db: peewee.Database, old: str, new: str) -> None:
-    """Give an index another name; a constraint that has it gets the name as well."""
-    run(db, f"ALTER INDEX {quoted(old)} RENAME TO {quoted(new)}")
 
 
 def _bound(db: peewee.Database) -> Month:
@@ -278,11 +286,6 @@ def key_name_of(db: peewee.Database, table: str) -> str:
         (table,),
     )
     return str(name)
-
-
-def _name_in(piece: str, index: str) -> str:
-    """Return the name of an index in a partition, short enough, and told apart."""
-    return f"{piece}_{index.removeprefix('idx_').removeprefix(f'{TRAIL}_')}_idx"
 
 
 def refusal(what: str, obstacles: Sequence[str]) -> str:

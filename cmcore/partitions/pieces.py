@@ -1,12 +1,15 @@
 """Adding partitions to the trail, and taking them out of it."""
 
+import contextlib
+from collections.abc import Iterator
+
 import peewee
 
 from cmcore.engines.ddl import literal
 from cmcore.engines.introspection import rows, run
 from cmcore.engines.partitioning import can_partition, is_partitioned
 from cmcore.engines.session import connected
-from cmcore.errors import ConfigurationError
+from cmcore.errors import ConfigurationError, MigrationError
 from cmcore.layout import quoted
 from cmcore.partitions.months import Month
 from cmcore.schema.patience import BRIEFLY, attempt
@@ -123,14 +126,18 @@ def ensure(
 
     Raises:
         ConfigurationError: The trail is not partitioned, or less than one month.
-        MigrationError: A transaction is open, or others kept a table locked.
+        MigrationError: A transaction is open, others kept a table locked, or something
+            else has the name of a partition. Nothing was changed.
     """
     if type(months) is not int or months < 1:
         msg = f"months is {months!r}: how many months ahead, 1 or more?"
         raise ConfigurationError(msg)
     with connected(db, _WHAT) as database:
         require_partitions(database)
-        return attempt(database, BRIEFLY, lambda: new_months(database, months, dry_run))
+        with refusing("No partition was added"):
+            return attempt(
+                database, BRIEFLY, lambda: new_months(database, months, dry_run)
+            )
 
 
 def add_month(db: peewee.Database, month: Month) -> list[str]:
@@ -142,6 +149,16 @@ def detach(db: peewee.Database, piece: str) -> None:
     """Make a partition a table of its own, which keeps its rows."""
     sql = f"ALTER TABLE {quoted(TRAIL)} DETACH PARTITION {quoted(piece)}"
     attempt(db, BRIEFLY, lambda: run(db, sql))
+
+
+@contextlib.contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Say, when the database refuses something, what that means for the trail."""
+    try:
+        yield
+    except peewee.DatabaseError as error:
+        msg = f"{what}: {str(error).splitlines()[0]}."
+        raise MigrationError(msg) from error
 
 
 def require_partitions(db: peewee.Database) -> None:

@@ -162,19 +162,23 @@ def settle_orphans(
 
 def build(db: peewee.Database, index: NewIndex) -> None:
     """Build an index anew until it is whole; no failed one stays."""
-    drop = f"DROP INDEX CONCURRENTLY IF EXISTS {quoted(index.name)}"
-    _value(db, "SELECT set_config('lock_timeout', ?, false)", patience.PATIENTLY)
     for number in range(patience.ATTEMPTS):
         try:
-            run(db, drop)
+            drop_index(db, index.name)
             run(db, index.sql("CONCURRENTLY"))
         except peewee.DatabaseError as error:
             if not is_worth_another_try(error, number):
-                run(db, drop)
+                drop_index(db, index.name)
                 raise
             time.sleep(patience.PAUSE)
         else:
             return
+
+
+def drop_index(db: peewee.Database, name: str) -> None:
+    """Drop an index, if it is there, while others write."""
+    _value(db, "SELECT set_config('lock_timeout', ?, false)", patience.PATIENTLY)
+    run(db, f"DROP INDEX CONCURRENTLY IF EXISTS {quoted(name)}")
 
 
 def _alter(db: peewee.Database, table: str, parts: Sequence[str], wait: str) -> None:
