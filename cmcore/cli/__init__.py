@@ -14,6 +14,7 @@ from cmcore.cli.plugins import plugins
 from cmcore.cli.program import Program
 from cmcore.cli.retention import purge, restore
 from cmcore.cli.schema import migrate, migrations, rollback, status
+from cmcore.cli.search_index import search_index
 from cmcore.cli.user import user
 
 __all__ = ["cli", "main", "with_database"]
@@ -41,6 +42,7 @@ for command in (
     audit,
     restore,
     purge,
+    search_index,
     user,
     doctor,
 ):
