@@ -40,7 +40,7 @@ class Case(NamedTuple):
     Attributes:
         claim: Which of the claims it is a case of.
         text: What is asked, in a few words.
-        query: The query.
+        query: The query; None where something else is done.
         needs: What is made beforehand, an index or another help, and is not there for
             the other cases; None for nothing.
     """
@@ -50,9 +50,14 @@ class Case(NamedTuple):
     query: Any
     needs: str | None = None
 
+    @property
+    def is_of_trail(self) -> bool:
+        """Tell whether it is asked of the trail."""
+        return self.query is not None and self.query.model is AuditLog
+
 
 UNIQUE_BEFORE = "a unique e-mail before as well"
-SUBSTRINGS = "pg_trgm"
+SUBSTRINGS = "the search index"
 
 
 def claimed(claim: str) -> str:
@@ -107,7 +112,7 @@ def _customer_search(business: Business) -> Iterator[Case]:
     for text, condition in sought.items():
         query = live.where(condition).limit(NEWEST)
         yield Case(CUSTOMERS, text, query)
-        yield Case(CUSTOMERS, f"{text}, with pg_trgm", query, SUBSTRINGS)
+        yield Case(CUSTOMERS, f"{text}, with the search index", query, SUBSTRINGS)
 
 
 def _customer_lists(business: Business) -> Iterator[Case]:
@@ -170,6 +175,12 @@ def _entries_by_other(business: Business) -> Iterator[Case]:
         FILTERS,
         f"newest {PAGE} entries of a user",
         AuditLog.by_user(user).limit(PAGE),
+    )
+    email = business.email(sizes.users // 3)
+    yield Case(
+        FILTERS,
+        f"newest {PAGE} entries of a user, by e-mail",
+        find_entries(Search(user=email, limit=PAGE)),
     )
     yield Case(
         FILTERS,

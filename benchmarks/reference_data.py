@@ -193,7 +193,7 @@ class Business:
             at = _text(moment)
             resource = next(resources)
             key = self._resource_key(resource)
-            action = next(actions)
+            action = "update" if key == BUSY else next(actions)
             number = int(self.sizes.users * self._random.random() ** 2)
             email = self.email(number)
             old = {"city": next(cities), "updated_at": at}

@@ -10,6 +10,9 @@ from reference_data import Business, Rows
 
 import cmcore
 from cmcore.engines.catalog import indexes, is_sqlite
+from cmcore.engines.partitioning import pieces
+from cmcore.partitions.months import Month
+from cmcore.partitions.pieces import TRAIL, add_month, detach
 
 TABLES = ("users", "customers", "audit_logs")
 DEFINITIONS = {
@@ -39,6 +42,25 @@ def fill_bare(url: str, business: Business) -> list[str]:
         for rows in business.tables():
             insert(database, rows)
         return [known[name] for name in names]
+
+
+def convert(url: str) -> None:
+    """Partition the trail; all that is there is one partition."""
+    with opened(url) as database:
+        cmcore.partitions.convert(database)
+
+
+def divide(url: str, business: Business) -> None:
+    """Let each month be a partition of its own."""
+    with opened(url) as database:
+        (old,) = (p.name for p in pieces(database, TRAIL) if "before" in p.name)
+        detach(database, old)
+        month = Month.of(business.start)
+        while month <= Month.of(business.end):
+            add_month(database, month)
+            month = month.shifted(1)
+        database.execute_sql(f"INSERT INTO audit_logs SELECT * FROM {old}")  # noqa: S608
+        database.execute_sql(f"DROP TABLE {old}")
 
 
 def insert(database: peewee.Database, rows: Rows) -> None:

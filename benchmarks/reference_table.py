@@ -1,4 +1,4 @@
-"""What the indexes bring, beside what is said of them.
+"""What indexes and partitions bring, beside what is said of them.
 
     python benchmarks/reference_table.py               # SQLite, and a server of its own
     python benchmarks/reference_table.py --customers 2000 --users 100 --entries 10000
@@ -7,9 +7,12 @@
 
 200,000 customers, 10,000 users and a trail of a million entries over two years are
 asked the same questions twice: in tables that have no index but that of the primary
-key, and as cmcore makes them. Printed are the best of many timings in turn, their
-ratio, the ratio that is claimed, and the way to the rows. A server that is named must
-allow to create databases; those named cmcore_reference_* on it are dropped.
+key, and as cmcore makes them. On PostgreSQL the trail is also asked as
+`cmcore.partitions.convert` leaves it, all in one partition, and with a partition for
+each month, as it is some years later; and old months are removed. Printed are the best
+of many timings in turn, their ratio, the ratio that is claimed, and the way to the
+rows. A server that is named must allow to create databases; those named
+cmcore_reference_* on it are dropped.
 """
 
 import argparse
@@ -18,7 +21,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,23 +30,25 @@ import peewee
 from reference_cases import CLAIMS, SUBSTRINGS, UNIQUE_BEFORE, Case, cases, claimed
 from reference_chart import draw
 from reference_data import Business, Sizes
-from reference_fill import fill_bare, opened, settle
+from reference_fill import convert, divide, fill_bare, opened, settle
+from reference_removal import removals
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from servers import created, execute, server
+
+from cmcore.schema import search_index
 
 SIZES = Sizes(200_000, 10_000, 1_000_000)
 WAYS = re.compile(
     r"(?:\w+ )*Scan (?:Backward )?(?:using|on) \w+|SCAN t1(?: USING.*)?|SEARCH t1.*"
 )
 FEWEST = 5
-BEFORE = "cmcore_reference_before"
-AFTER = "cmcore_reference_after"
+WIDTH = 160
 
 
 class Side:
-    """One of the two databases, asked past the models."""
+    """One of the databases, asked past the models."""
 
     def __init__(self, database: peewee.Database) -> None:
         """Take it, connected."""
@@ -62,7 +67,7 @@ class Side:
         self._connection.rollback()
         return taken
 
-    def plan(self, query: Any) -> str:
+    def way(self, query: Any) -> str:
         """Return the ways to the rows, without the rest of the plan."""
         sql, parameters = query.sql()
         explain = "EXPLAIN" if self.is_server else "EXPLAIN QUERY PLAN"
@@ -71,45 +76,36 @@ class Side:
         return ", ".join(dict.fromkeys(ways))
 
 
-class Pair(NamedTuple):
-    """Two databases with the same rows, without indexes and with them."""
-
-    before: Side
-    after: Side
-
-    @contextlib.contextmanager
-    def with_help(self, needs: str | None) -> Iterator[None]:
-        """Have for the length of a block what a case needs."""
-        side = self.before if needs == UNIQUE_BEFORE else self.after
-        for statement in HELP.get(needs, ()):
-            side.database.execute_sql(statement)
-        yield
-        if needs:
-            side.database.execute_sql("DROP INDEX reference_help")
+Sides = dict[str, Side]
+"""Databases with the same rows, by what has been made of them."""
 
 
-HELP: dict[str | None, tuple[str, ...]] = {
-    UNIQUE_BEFORE: ("CREATE UNIQUE INDEX reference_help ON users (email)",),
-    SUBSTRINGS: (
-        "CREATE EXTENSION IF NOT EXISTS pg_trgm",
-        "CREATE INDEX reference_help ON customers USING gin"
-        " (name gin_trgm_ops, email gin_trgm_ops, phone gin_trgm_ops)",
-    ),
-}
+@contextlib.contextmanager
+def with_help(sides: Sides, needs: str | None) -> Iterator[None]:
+    """Have for the length of a block what a case needs."""
+    before, after = (sides[name].database for name in ("before", "after"))
+    if needs == UNIQUE_BEFORE:
+        before.execute_sql("CREATE UNIQUE INDEX reference_email ON users (email)")
+    elif needs == SUBSTRINGS:
+        search_index.create(after)
+    yield
+    if needs == UNIQUE_BEFORE:
+        before.execute_sql("DROP INDEX reference_email")
+    elif needs == SUBSTRINGS:
+        search_index.drop(after)
 
 
 class Result(NamedTuple):
-    """One question, how long it took, and the ways to the rows."""
+    """One question, by side how many seconds it took, and the ways to the rows."""
 
     case: Case
-    before: float
-    after: float
-    ways: tuple[str, str]
+    seconds: dict[str, float]
+    ways: dict[str, str]
 
     @property
     def ratio(self) -> float:
         """How many times faster it has become."""
-        return self.before / self.after
+        return self.seconds["before"] / self.seconds["after"]
 
     @property
     def holds(self) -> bool:
@@ -118,70 +114,113 @@ class Result(NamedTuple):
         return self.ratio >= least
 
 
-def measured(pair: Pair, case: Case, patience: float) -> Result:
-    """Ask both in turn, at least five times and for so many seconds.
+def measured(sides: Sides, case: Case, patience: float) -> Result:
+    """Ask all in turn, at least five times and for so many seconds.
 
     The best time of each counts, which other work of the machine disturbs the least.
     """
-    with pair.with_help(case.needs):
-        times: dict[Side, list[float]] = {pair.before: [], pair.after: []}
+    fitting = sides if case.is_of_trail else {n: sides[n] for n in ("before", "after")}
+    with with_help(sides, case.needs):
+        times: dict[str, list[float]] = {name: [] for name in fitting}
         enough = time.perf_counter() + patience
-        while len(times[pair.after]) < FEWEST or time.perf_counter() < enough:
-            for side, taken in times.items():
-                taken.append(side.seconds(case.query))
-        before, after = map(min, times.values())
-        ways = pair.before.plan(case.query), pair.after.plan(case.query)
-    return Result(case, before, after, ways)
+        while len(times["after"]) < FEWEST or time.perf_counter() < enough:
+            for name, side in fitting.items():
+                times[name].append(side.seconds(case.query))
+        ways = {name: side.way(case.query) for name, side in fitting.items()}
+    return Result(case, {name: min(taken) for name, taken in times.items()}, ways)
 
 
 @contextlib.contextmanager
-def sqlite_files(business: Business) -> Iterator[Pair]:
+def sqlite_files(business: Business) -> Iterator[Sides]:
     """Fill two files."""
     with tempfile.TemporaryDirectory(prefix="cmcore-") as folder:
-        before, after = (Path(folder) / f"{word}.db" for word in ("before", "after"))
+        before, after = (Path(folder) / f"{name}.db" for name in ("before", "after"))
         made = fill_bare(f"sqlite:///{before}", business)
         shutil.copy(before, after)
-        with (
-            opened(f"sqlite:///{before}") as first,
-            opened(f"sqlite:///{after}") as second,
-        ):
+        with opened(f"sqlite:///{after}") as database:
             for statement in made:
-                second.execute_sql(statement)
-            settle(first)
-            settle(second)
-            yield Pair(Side(first), Side(second))
+                database.execute_sql(statement)
+        with settled(before=f"sqlite:///{before}", after=f"sqlite:///{after}") as sides:
+            yield sides
 
 
 @contextlib.contextmanager
-def postgresql_databases(given: str | None, business: Business) -> Iterator[Pair]:
-    """Fill two databases on a server."""
-    with server(given) as url, created(url, BEFORE) as before:
+def postgresql_databases(given: str | None, business: Business) -> Iterator[Sides]:
+    """Fill four databases on a server."""
+    with contextlib.ExitStack() as stack:
+        server_url = stack.enter_context(server(given))
+
+        def copy(name: str, of: str | None = None) -> str:
+            template = f"cmcore_reference_{of}" if of else "template1"
+            new = created(server_url, f"cmcore_reference_{name}", template)
+            url: str = stack.enter_context(new)
+            return url
+
+        before = copy("before")
         made = fill_bare(before, business)
-        with created(url, AFTER, BEFORE) as after:
-            execute(after, *made)
-            with opened(before) as first, opened(after) as second:
-                settle(first)
-                settle(second)
-                yield Pair(Side(first), Side(second))
+        after = copy("after", of="before")
+        execute(after, *made)
+        converted = copy("converted", of="after")
+        convert(converted)
+        monthly = copy("monthly", of="converted")
+        divide(monthly, business)
+        urls = {"before": before, "after": after}
+        trails = {"converted": converted, "monthly": monthly}
+        yield stack.enter_context(settled(**urls, **trails))
+
+
+@contextlib.contextmanager
+def settled(**urls: str) -> Iterator[Sides]:
+    """Open databases, and let each gather its statistics."""
+    with contextlib.ExitStack() as stack:
+        opened_ones = {n: stack.enter_context(opened(url)) for n, url in urls.items()}
+        for database in opened_ones.values():
+            settle(database)
+        yield {name: Side(database) for name, database in opened_ones.items()}
 
 
 def show(engine: str, results: list[Result]) -> None:
     """Print the figures of one engine, then the ways."""
-    console = Console(width=150)
-    table = Table(title=engine, box=box.MARKDOWN)
-    for heading in ("claim", "question"):
-        table.add_column(heading)
-    for heading in ("before, ms", "after, ms", "ratio", "claimed", "holds"):
-        table.add_column(heading, justify="right")
+    rows = [
+        (
+            *(result.case.claim, result.case.text),
+            *(shown_time(result.seconds[name]) for name in ("before", "after")),
+            *(shown(result.ratio), claimed(result.case.claim)),
+            "yes" if result.holds else "no",
+        )
+        for result in results
+    ]
+    head = ("claim", "question", "before, ms", "after, ms", "ratio", "claimed", "holds")
+    show_table(engine, head, rows)
+    trails = [r for r in results if "monthly" in r.seconds]
+    if trails:
+        names = ("after", "converted", "monthly")
+        show_table(
+            f"{engine}: the trail in one table, just converted, and by months",
+            ("question", *(f"{name}, ms" for name in names)),
+            [(r.case.text, *(shown_time(r.seconds[n]) for n in names)) for r in trails],
+        )
     for result in results:
-        claim, text = result.case.claim, result.case.text
-        times = [f"{1000 * t:.2f}" for t in (result.before, result.after)]
-        holds = "yes" if result.holds else "no"
-        table.add_row(claim, text, *times, shown(result.ratio), claimed(claim), holds)
-    console.print(table)
-    for result in results:
-        print(f"{result.case.text}:\n  {result.ways[0]}\n  {result.ways[1]}")
+        print(f"{result.case.text}:")
+        for name, way in result.ways.items():
+            print(f"  {name}: {way}")
     print()
+
+
+def show_table(title: str, head: Sequence[str], rows: list[tuple[str, ...]]) -> None:
+    """Print a table of texts and numbers."""
+    table = Table(title=title, title_justify="left", box=box.MARKDOWN)
+    for heading in head:
+        is_text = heading in {"claim", "question"}
+        table.add_column(heading, justify="left" if is_text else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=WIDTH).print(table)
+
+
+def shown_time(seconds: float) -> str:
+    """Return a time in milliseconds."""
+    return f"{1000 * seconds:.2f}"
 
 
 def shown(ratio: float) -> str:
@@ -190,12 +229,19 @@ def shown(ratio: float) -> str:
 
 
 def answers(
-    engine: str, opened_pair: Any, asked: Iterable[Case], patience: float
+    engine: str, opened_sides: Any, business: Business, patience: float
 ) -> list[Result]:
     """Ask one engine, and print its figures."""
-    with opened_pair as pair:
-        fitting = [c for c in asked if c.needs != SUBSTRINGS or pair.before.is_server]
-        results = [measured(pair, case, patience) for case in fitting]
+    with opened_sides as sides:
+        fitting = [
+            case
+            for case in cases(business)
+            if case.needs != SUBSTRINGS or sides["after"].is_server
+        ]
+        results = [measured(sides, case, patience) for case in fitting]
+        if "monthly" in sides:
+            plain, monthly = (sides[name].database for name in ("before", "monthly"))
+            results += [Result(*each) for each in removals(plain, monthly, business)]
     show(engine, results)
     return results
 
@@ -213,17 +259,17 @@ def main() -> None:
     given = parser.parse_args()
     sizes = Sizes(given.customers, given.users, given.entries)
     business = Business(sizes, datetime.now(UTC))
-    pairs = {
+    engines = {
         "PostgreSQL": postgresql_databases(given.server, business),
         "SQLite": sqlite_files(business),
     }
     results = {
-        engine: answers(engine, pair, cases(business), given.seconds)
-        for engine, pair in pairs.items()
+        engine: answers(engine, sides, business, given.seconds)
+        for engine, sides in engines.items()
     }
     if given.chart:
         counts = ", ".join(f"{n:,} {name}" for name, n in sizes._asdict().items())
-        draw(f"What the indexes bring: {counts}", results, given.chart)
+        draw(f"What indexes and partitions bring: {counts}", results, given.chart)
 
 
 if __name__ == "__main__":
