@@ -10,7 +10,7 @@ CLAIM = "#c9ced6"
 INK = "#24292f"
 PAPER = "#fbfbfa"
 ROW = 0.24  # inches
-FLOOR = 0.5
+FLOOR, CEILING = 0.4, 40_000
 
 
 def draw(title: str, results: Mapping[str, Sequence[Any]], path: str) -> None:
@@ -42,7 +42,7 @@ def draw(title: str, results: Mapping[str, Sequence[Any]], path: str) -> None:
         for engine, found in ratios.items():
             marker, colour = SHAPES[engine]
             axes.scatter(
-                [max(ratio, FLOOR) for ratio in found.values()],
+                [min(max(r, FLOOR), CEILING) for r in found.values()],
                 [places[text] for text in found],
                 marker=marker,
                 s=34,
@@ -80,7 +80,7 @@ def _draw_claim(
 
 def _dress(axes: Any, title: str, places: Mapping[str, float]) -> None:
     axes.set_xscale("log")
-    axes.set_xlim(FLOOR, 20_000)
+    axes.set_xlim(FLOOR, CEILING)
     axes.set_ylim(max(places.values()) + 1, 0.4)
     axes.set_xticks([1, 10, 100, 1000, 10_000], ["1", "10", "100", "1,000", "10,000"])
     axes.axvline(1, color=INK, linewidth=1, zorder=2)

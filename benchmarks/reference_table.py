@@ -21,6 +21,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +44,7 @@ SIZES = Sizes(200_000, 10_000, 1_000_000)
 WAYS = re.compile(
     r"(?:\w+ )*Scan (?:Backward )?(?:using|on) \w+|SCAN t1(?: USING.*)?|SEARCH t1.*"
 )
+PARTITION = re.compile(r"audit_logs_((before_)?\d{4}_\d\d|default)")
 FEWEST = 5
 WIDTH = 160
 
@@ -72,8 +74,9 @@ class Side:
         sql, parameters = query.sql()
         explain = "EXPLAIN" if self.is_server else "EXPLAIN QUERY PLAN"
         found = self.database.execute_sql(f"{explain} {sql}", parameters).fetchall()
-        ways = [way for row in found for way in WAYS.findall(row[-1])]
-        return ", ".join(dict.fromkeys(ways))
+        lines = [PARTITION.sub("audit_logs_PART", row[-1]) for row in found]
+        ways = Counter(way for line in lines for way in WAYS.findall(line))
+        return ", ".join(f"{w} ({n} times)" if n > 1 else w for w, n in ways.items())
 
 
 Sides = dict[str, Side]
