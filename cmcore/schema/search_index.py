@@ -134,7 +134,7 @@ def _operators(db: peewee.Database) -> str | None:
 
 
 def _require_extension(db: peewee.Database) -> None:
-    available = "SELECT FROM pg_available_extensions WHERE name = ?"
+    available = "SELECT 1 FROM pg_available_extensions WHERE name = ?"
     if not rows(db, available, (EXTENSION,)):
         msg = (
             f"The server has no extension {EXTENSION}, which is one of PostgreSQL's "
