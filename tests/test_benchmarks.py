@@ -81,3 +81,29 @@ def test_the_growth_of_small_trails_is_measured(postgresql_url: str) -> None:
     for setting in ("SQLite", "PostgreSQL", "PostgreSQL, converted", months):
         verdict = "(everything grows as expected, or less|.* times as long in 2,000)"
         assert re.search(f"^{setting}: {verdict}", shown, re.MULTILINE)
+
+
+@pytest.mark.postgresql
+@pytest.mark.slow
+def test_the_reference_table_is_measured(postgresql_url: str) -> None:
+    """Each question has times, a ratio, a verdict, and a way, on both engines."""
+    sizes = ("--customers", "300", "--users", "20", "--entries", "1000")
+    given = ("--seconds", "0", "--server", postgresql_url)
+    shown = run("reference_table.py", *sizes, *given)
+    row = r"^\| (.*?) +\| (.*?) +\| +[0-9.]+ \| +[0-9.]+ \| .*(?:yes|no) \|$"
+    asked = re.findall(row, shown, re.MULTILINE)
+    assert {claim for claim, _ in asked} == {
+        "user login queries",
+        "customer search",
+        "audit log by date range",
+        "archive old data",
+        "filtered queries",
+        "time-based queries",
+    }
+    texts = [text for _, text in asked]
+    ways = r"^(\S.*):\n  before: \S.*\n  after: \S"
+    assert re.findall(ways, shown, re.MULTILINE) == texts
+    by_month = r"^\| (.*?) +\| +[0-9.]+ \| +[0-9.]+ \| +[0-9.]+ \|$"
+    trails = re.findall(by_month, shown, re.MULTILINE)
+    assert len(trails) == shown.count("\n  monthly: ") > 0
+    assert {texts.count(text) for text in trails} == {2}

@@ -15,6 +15,7 @@ from cmcore.cli.plugins import plugins
 from cmcore.cli.program import Program
 from cmcore.cli.retention import purge, restore
 from cmcore.cli.schema import migrate, migrations, rollback, status
+from cmcore.cli.search_index import search_index
 from cmcore.cli.user import user
 
 __all__ = ["cli", "main", "with_database"]
@@ -43,6 +44,7 @@ for command in (
     restore,
     purge,
     partition,
+    search_index,
     user,
     doctor,
 ):

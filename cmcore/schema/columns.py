@@ -82,19 +82,33 @@ class Column(NamedTuple):
 
 
 class NewIndex(NamedTuple):
-    """An index to be created, partial if there is a condition."""
+    """An index to be created, partial if there is a condition.
+
+    Attributes:
+        name: Its name.
+        table: Its table.
+        columns: The columns in their order.
+        is_unique: Whether it is unique.
+        where: The condition.
+        method: The access method; any other than `btree` is PostgreSQL's.
+        operators: The operator class of each column, where it is not the method's own.
+    """
 
     name: str
     table: str
     columns: Sequence[str]
-    is_unique: bool
-    where: str | None
+    is_unique: bool = False
+    where: str | None = None
+    method: str = "btree"
+    operators: str | None = None
 
     @property
     def definition(self) -> str:
         """Return what the index covers."""
+        operators = f" {self.operators}" if self.operators else ""
+        parts = ", ".join(f"{quoted(column)}{operators}" for column in self.columns)
         where = f" WHERE {self.where}" if self.where else ""
-        return f"({names(self.columns)}){where}"
+        return f"({parts}){where}"
 
     @property
     def beside(self) -> "NewIndex":
@@ -104,7 +118,8 @@ class NewIndex(NamedTuple):
     def sql(self, how: str = "") -> str:
         """Return the statement that creates it, with a word after INDEX."""
         kind = f"{'UNIQUE ' if self.is_unique else ''}INDEX {how}".rstrip()
-        target = f"{quoted(self.table)} {self.definition}"
+        using = "" if self.method == "btree" else f"USING {self.method} "
+        target = f"{quoted(self.table)} {using}{self.definition}"
         return f"CREATE {kind} {quoted(self.name)} ON {target}"
 
 

@@ -26,7 +26,7 @@ def has_index(db: peewee.Database, index: NewIndex, *, is_valid: bool = True) ->
     if is_sqlite(db):
         return False
     found = catalog.index_definition(db, index.name, index.table)
-    wanted = (index.is_unique, is_valid, normal(f"btree {index.definition}"))
+    wanted = (index.is_unique, is_valid, normal(f"{index.method} {index.definition}"))
     return found == wanted
 
 

@@ -4,12 +4,14 @@ import json
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
+import peewee
 import pytest
 from click.testing import Result
 
 import cmcore
 from cmcore.cli.output import printable
 from cmcore.models import AuditLog, Customer, User
+from cmcore.trail import Search, find_entries
 from tests.cli.conftest import Run
 from tests.conftest import MakeUrl, connected
 
@@ -68,6 +70,20 @@ def test_audit_list_finds_users_by_address(run: Run, url: str) -> None:
     )
     by_id = run("audit", "list", "--user", "eva", "--json", "--database", url)
     assert entries(by_address) == entries(by_id) == [("create", "customers", "cleo")]
+
+
+def test_what_a_user_did_is_found_through_an_index(
+    engine: str, database: peewee.Database
+) -> None:
+    """An id is not looked for in every entry, which takes long in a long trail."""
+    sql, parameters = find_entries(Search(user="eva", limit=5)).sql()
+    if engine == "sqlite":
+        sql = f"EXPLAIN QUERY PLAN {sql}"
+    else:
+        database.execute_sql("SET enable_seqscan = off")
+        sql = f"EXPLAIN {sql}"
+    plan = str(database.execute_sql(sql, parameters).fetchall())
+    assert "idx_audit_user_action" in plan
 
 
 def test_audit_list_reads_times_in_the_zone(run: Run, url: str) -> None:
