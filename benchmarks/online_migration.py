@@ -14,105 +14,22 @@ create databases; those named cmcore_benchmark_* on it are dropped.
 
 import argparse
 import contextlib
-import threading
 import time
-from collections.abc import Iterator
 from typing import NamedTuple
 
-import psycopg2
 from peewee_migrate.router import Router
 from rich.console import Console
 from rich.table import Table
 from servers import SETTLE, created, execute, server
+from waits import WORK, fill, working
 
 import cmcore
 from cmcore.schema.history import FULL_HISTORY
 
 ROWS = 1_000_000
-PAUSE = 0.005
 FILLED_AT = "003_create_audit_logs_table"
 TABLES = ("users", "customers", "audit_logs")
 WAYS = {"cmcore migrate": False, "cmcore migrate --online": True}
-
-# Keys are as long as real ones, and in the order of writing, as real ones are.
-FILL = (
-    """INSERT INTO users (id, email, password_hash, full_name, created_at, updated_at)
-    SELECT lpad(n::text, 36, 'u'), 'user' || n || '@example.org', repeat('x', 97),
-        'User ' || n, now(), now()
-    FROM generate_series(1, %(users)s) n""",
-    """INSERT INTO customers (id, name, email, phone, city, country, postal_code,
-        created_at, updated_at, created_by)
-    SELECT lpad(n::text, 36, 'c'), 'Customer ' || n, 'c' || n || '@example.org',
-        '+49 30 ' || 1000000 + n, 'Berlin', 'Germany', '10115', now(), now(),
-        lpad((1 + n %% %(users)s)::text, 36, 'u')
-    FROM generate_series(1, %(customers)s) n""",
-    """INSERT INTO audit_logs (id, action, resource_type, resource_id, description,
-        user_id, user_email, ip_address, transaction_id, old_values, new_values,
-        created_at, updated_at)
-    SELECT lpad(n::text, 36, 'a'), 'update', 'customers',
-        lpad((1 + n %% %(customers)s)::text, 36, 'c'), 'Updated customer ' || n,
-        lpad((1 + n %% %(users)s)::text, 36, 'u'), 'user@example.org', '203.0.113.7',
-        lpad(n::text, 36, 't'), '{"city": "Paris"}', '{"city": "Berlin"}',
-        now() - n * interval '1 second', now()
-    FROM generate_series(1, %(rows)s) n""",
-)
-WORK = {
-    "read users": "SELECT * FROM users WHERE id = lpad('1', 36, 'u')",
-    "read customers": "SELECT * FROM customers WHERE id = lpad('1', 36, 'c')",
-    "read audit_logs": "SELECT * FROM audit_logs WHERE id = lpad('1', 36, 'a')",
-    "write users": """UPDATE users SET last_login_at = now()
-        WHERE id = lpad('1', 36, 'u')""",
-    "write customers": """UPDATE customers SET updated_at = now()
-        WHERE id = lpad('1', 36, 'c')""",
-    "write audit_logs": """INSERT INTO audit_logs (id, action, resource_type,
-            description, user_id, created_at, updated_at)
-        VALUES (gen_random_uuid(), 'login_success', 'users', 'Logged in',
-            lpad('1', 36, 'u'), now(), now())""",
-}
-
-
-class Statement(NamedTuple):
-    """When a statement began and ended, and whether the database refused it."""
-
-    began: float
-    ended: float
-    has_failed: bool
-
-
-class Worker:
-    """Executes one statement again and again, in a thread and in autocommit."""
-
-    def __init__(self, url: str, sql: str) -> None:
-        """Connect and begin."""
-        self.seen: list[Statement] = []
-        self._sql = sql
-        self._connection = psycopg2.connect(url)
-        self._connection.autocommit = True
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after the statement that runs."""
-        self._is_over.set()
-        self._thread.join()
-        self._connection.close()
-
-    def longest(self, since: float, until: float) -> float:
-        """Return how long the longest statement in an interval lasted, in seconds."""
-        seen = [s for s in self.seen if since < s.ended and s.began < until]
-        return max((s.ended - s.began for s in seen), default=0.0)
-
-    def _run(self) -> None:
-        cursor = self._connection.cursor()
-        while not self._is_over.wait(PAUSE):
-            began = time.perf_counter()
-            try:
-                cursor.execute(self._sql)
-                has_failed = False
-            except psycopg2.Error:
-                has_failed = True
-            self.seen.append(Statement(began, time.perf_counter(), has_failed))
 
 
 class Result(NamedTuple):
@@ -123,30 +40,13 @@ class Result(NamedTuple):
     waits: dict[str, float]
 
 
-@contextlib.contextmanager
-def working(url: str) -> Iterator[dict[str, Worker]]:
-    """Let all kinds of work go on during a block."""
-    workers = {kind: Worker(url, sql) for kind, sql in WORK.items()}
-    try:
-        yield workers
-    finally:
-        for worker in workers.values():
-            worker.stop()
-
-
-def fill(url: str, rows: int) -> None:
-    """Bring a database to script 003, with that many entries, and let it settle."""
-    with contextlib.closing(cmcore.connect(url)) as database:
-        cmcore.migrate(database, FILLED_AT)
-    counts = {"customers": max(rows // 5, 1), "users": max(rows // 100, 1)}
-    execute(url, *FILL, rows=rows, **counts)
-    execute(url, *SETTLE)
-
-
 def measure(url: str, *, online: bool) -> list[Result]:
     """Run what is pending while others work."""
     spans = {}
-    with contextlib.closing(cmcore.connect(url)) as database, working(url) as workers:
+    with (
+        contextlib.closing(cmcore.connect(url)) as database,
+        working(url, WORK) as workers,
+    ):
         time.sleep(0.5)
         for script in cmcore.pending(database):
             began = time.perf_counter()
@@ -200,6 +100,8 @@ def main() -> None:
         server(arguments.server) as url,
         created(url, "cmcore_benchmark_filled") as filled,
     ):
+        with contextlib.closing(cmcore.connect(filled)) as database:
+            cmcore.migrate(database, FILLED_AT)
         fill(filled, arguments.rows)
         for way, online in WAYS.items():
             with created(

@@ -36,7 +36,7 @@ def created(url: str, name: str, template: str = "template1") -> Iterator[str]:
         execute(url, drop)
 
 
-def execute(url: str, *statements: str, **parameters: int) -> None:
+def execute(url: str, *statements: str, **parameters: float) -> None:
     """Execute statements, each a transaction of its own."""
     connection = psycopg2.connect(url)
     connection.autocommit = True

@@ -107,3 +107,19 @@ def test_the_reference_table_is_measured(postgresql_url: str) -> None:
     trails = re.findall(by_month, shown, re.MULTILINE)
     assert len(trails) == shown.count("\n  monthly: ") > 0
     assert {texts.count(text) for text in trails} == {2}
+
+
+@pytest.mark.postgresql
+@pytest.mark.slow
+def test_the_waits_beside_a_small_conversion_are_measured(postgresql_url: str) -> None:
+    """Each step has a time and three waits, and no statement of others fails."""
+    shown = run("conversion.py", "--server", postgresql_url, "--rows", "2000")
+    row = r"^│ (\w[^│]*?) +│ +[0-9.]+ │ +[0-9]+ │ +[0-9]+ │ +[0-9]+ │ +0 │$"
+    assert re.findall(row, shown, re.MULTILINE) == [
+        "convert",
+        "ensure 6 months",
+        "retain 13 months",
+        "restore a month",
+        "retain again",
+        "revert",
+    ]

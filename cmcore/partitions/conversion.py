@@ -10,12 +10,12 @@ from typing import Any
 
 import peewee
 
-from cmcore.engines.catalog import primary_key, table_exists, taken_names
+from cmcore.engines.catalog import primary_key, taken_names
 from cmcore.engines.ddl import literal
 from cmcore.engines.introspection import rows, run
 from cmcore.engines.partitioning import PARTED_BY, is_partitioned
 from cmcore.engines.session import connected
-from cmcore.errors import MigrationError, PendingMigrationsError
+from cmcore.errors import MigrationError
 from cmcore.keys import now
 from cmcore.layout import quoted
 from cmcore.partitions.belongings import Belongings, in_the_way
@@ -27,8 +27,9 @@ from cmcore.partitions.pieces import (
     new_months,
     refusing,
     require_engine,
+    require_trail,
 )
-from cmcore.schema import history, present
+from cmcore.schema import present
 from cmcore.schema.columns import NewIndex, names
 from cmcore.schema.guard import wait_for_runners
 from cmcore.schema.online import build, drop_index, in_turn
@@ -76,9 +77,7 @@ def convert(
     """
     with connected(db, _WHAT) as database:
         require_engine(database)
-        if not table_exists(database, TRAIL):
-            scripts = history.inspect(database).pending
-            raise PendingMigrationsError(tuple(scripts), TRAIL)
+        require_trail(database)
         with in_turn(database):
             if is_partitioned(database, TRAIL):
                 return [f"Add the partition {n}." for n in _months(database, dry_run)]

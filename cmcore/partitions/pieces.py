@@ -5,13 +5,15 @@ from collections.abc import Iterator
 
 import peewee
 
+from cmcore.engines.catalog import table_exists
 from cmcore.engines.ddl import literal
 from cmcore.engines.introspection import rows, run
 from cmcore.engines.partitioning import can_partition, is_partitioned
 from cmcore.engines.session import connected
-from cmcore.errors import ConfigurationError, MigrationError
+from cmcore.errors import ConfigurationError, MigrationError, PendingMigrationsError
 from cmcore.layout import quoted
 from cmcore.partitions.months import Month
+from cmcore.schema import history
 from cmcore.schema.patience import BRIEFLY, attempt
 
 TRAIL = "audit_logs"
@@ -126,6 +128,7 @@ def ensure(
 
     Raises:
         ConfigurationError: The trail is not partitioned, or less than one month.
+        PendingMigrationsError: There is no trail.
         MigrationError: A transaction is open, others kept a table locked, or something
             else has the name of a partition. Nothing was changed.
     """
@@ -166,14 +169,26 @@ def require_partitions(db: peewee.Database) -> None:
 
     Raises:
         ConfigurationError: It has none; the text says what to do.
+        PendingMigrationsError: There is no trail.
     """
     require_engine(db)
+    require_trail(db)
     if not is_partitioned(db, TRAIL):
         msg = (
             "audit_logs is not partitioned. Run `cmcore partition convert`, or call "
             "cmcore.partitions.convert(db), first."
         )
         raise ConfigurationError(msg)
+
+
+def require_trail(db: peewee.Database) -> None:
+    """Refuse where there is no table of the trail, whatever scripts have seen it.
+
+    Raises:
+        PendingMigrationsError: There is none.
+    """
+    if not table_exists(db, TRAIL):
+        raise PendingMigrationsError(tuple(history.inspect(db).pending), TRAIL)
 
 
 def require_engine(db: peewee.Database) -> None:

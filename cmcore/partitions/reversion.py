@@ -16,7 +16,7 @@ from cmcore.errors import MigrationError
 from cmcore.layout import quoted
 from cmcore.partitions.belongings import Belongings, in_the_way
 from cmcore.partitions.conversion import Progress, key_name_of, lock_for_swap, refusal
-from cmcore.partitions.pieces import TRAIL, refusing, require_engine
+from cmcore.partitions.pieces import TRAIL, refusing, require_engine, require_trail
 from cmcore.schema import present
 from cmcore.schema.columns import NewIndex, names
 from cmcore.schema.online import build, drop_index, in_turn
@@ -54,11 +54,13 @@ def revert(
 
     Raises:
         ConfigurationError: The engine has no partitions.
+        PendingMigrationsError: There is no trail.
         MigrationError: Something is in the way, or locked; the text names it. Nothing
             was changed.
     """
     with connected(db, "Partitions") as database:
         require_engine(database)
+        require_trail(database)
         with in_turn(database):
             if not is_partitioned(database, TRAIL):
                 return []

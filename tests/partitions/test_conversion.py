@@ -148,9 +148,11 @@ def test_the_trail_alone_is_converted_too(make_url: MakeUrl) -> None:
 
 
 def test_without_a_trail_there_is_nothing_to_convert(make_url: MakeUrl) -> None:
-    """The error names the migrations."""
-    with connected(make_url("postgresql")) as db, pytest.raises(PendingMigrationsError):
-        convert(db)
+    """The error names the migrations, here and in the other functions."""
+    with connected(make_url("postgresql")) as db:
+        for function in (convert, cmcore.partitions.revert, cmcore.partitions.ensure):
+            with pytest.raises(PendingMigrationsError, match="cmcore migrate"):
+                function(db)
 
 
 def test_an_open_transaction_is_refused(server: peewee.Database) -> None:
