@@ -227,9 +227,17 @@ class _Conversion:
 def lock_for_swap(db: peewee.Database) -> None:
     """Keep migrations and everybody else away from the trail until the commit.
 
-    The tables that it refers to come first, as they do for whoever writes.
+    The tables that it refers to come first, as they do for whoever writes. What is made
+    until the commit is made in the trail's schema.
     """
     wait_for_runners(db)
+    rows(
+        db,
+        "SELECT set_config('search_path', quote_ident(nspname) || ', ' ||"
+        " current_setting('search_path'), true)"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+        f" WHERE c.oid = '{TRAIL}'::regclass",
+    )
     found = rows(
         db,
         "SELECT DISTINCT confrelid::regclass::text FROM pg_constraint"
