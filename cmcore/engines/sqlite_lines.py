@@ -1,6 +1,7 @@
 """SQLite: rows as lines of JSON."""
 
 import json
+import re
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -14,7 +15,11 @@ from cmcore.engines.lines import Line, Lines, names_of, referred
 from cmcore.layout import quoted
 from cmcore.moments import turned
 
-_BLOB = "\\x"  # begins what is a text of hexadecimal digits in JSON
+_SIZES = (
+    "SELECT sum(pgsize) FROM dbstat WHERE name IN"
+    " (SELECT name FROM sqlite_master WHERE tbl_name = ?)"
+)
+_BLOB = re.compile(r"\\x((?:[0-9a-f]{2})*)")
 
 
 class SqliteLines(Lines):
@@ -63,12 +68,7 @@ class SqliteLines(Lines):
         The whole file's, where SQLite was built without the table that tells them.
         """
         try:
-            found = rows(
-                self.db,
-                "SELECT sum(pgsize) FROM dbstat WHERE name IN"
-                " (SELECT name FROM sqlite_master WHERE tbl_name = ?)",
-                (name,),
-            )
+            found = rows(self.db, _SIZES, (name,))
         except peewee.OperationalError:
             found = rows(
                 self.db,
@@ -126,8 +126,8 @@ class SqliteLines(Lines):
                 values[name] = turned(value)
         for name in self._by_kind.get("blob", []):
             value = values.get(name)
-            if isinstance(value, str) and value.startswith(_BLOB):
-                values[name] = bytes.fromhex(value.removeprefix(_BLOB))
+            if isinstance(value, str) and (match := _BLOB.fullmatch(value)):
+                values[name] = bytes.fromhex(match[1])
         return values
 
 

@@ -83,7 +83,7 @@ class Manifest(NamedTuple):
 
     def check(self) -> None:
         """Raise ValueError if it cannot be the manifest of a month."""
-        kinds = self.__annotations__
+        kinds = type(self).__annotations__
         wrong = [n for n, v in self._asdict().items() if type(v) is not kinds[n]]
         if wrong:
             msg = f"{', '.join(wrong)}: of another type"
@@ -172,8 +172,8 @@ def _contents(path: Path, manifest: Manifest) -> tuple[Manifest, set[str]]:
 
 def _damaged(path: Path, why: str) -> ArchiveError:
     msg = (
-        f"{path} is not what its manifest says: {why}. Nothing was changed in the "
-        "database. Take file and manifest from a copy."
+        f"{path} is not what its manifest says: {why}. Nothing of this month was "
+        "changed in the database. Take file and manifest from a copy."
     )
     return ArchiveError(msg)
 

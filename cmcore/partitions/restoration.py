@@ -1,6 +1,7 @@
 """Putting an archived month back into the trail, to read it there again."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import peewee
@@ -18,6 +19,7 @@ from cmcore.partitions.months import Month
 from cmcore.partitions.pieces import TRAIL, add_month
 from cmcore.partitions.turns import alone_with
 
+_LONGEST = 16_000_000
 logger = logging.getLogger("cmcore.partitions")
 
 
@@ -76,13 +78,24 @@ def _make_room(db: peewee.Database, month: Month) -> None:
         add_month(db, month)
 
 
+def _batches(path: Path) -> Iterator[list[str]]:
+    """Yield the lines of a file, as many at a time as a statement may well take."""
+    batch: list[str] = []
+    size = 0
+    for line in lines_in(path):
+        batch.append(line)
+        size += len(line)
+        if len(batch) == BATCH or size > _LONGEST:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
 def _insert(lines: Lines, path: Path, names: set[str]) -> int:
     try:
         with lines.db.transaction(*lines.begin):
-            return sum(
-                lines.insert(batch, names)
-                for batch in peewee.chunked(lines_in(path), BATCH)
-            )
+            return sum(lines.insert(batch, names) for batch in _batches(path))
     except (peewee.IntegrityError, peewee.DataError, ValueError) as error:
         msg = (
             f"{TRAIL} does not take the entries of {path}: {first_line(error)}. "

@@ -113,8 +113,7 @@ def retain(
         raise ConfigurationError(msg)
     with connected(db, "Archives") as database:
         require_schema(database, TRAIL)
-        cutoff = max(Month.of(datetime.now(UTC)).shifted(1 - months), Month(1, 1))
-        run = _Retention(database, Path(archive), cutoff, is_rehearsal=dry_run)
+        run = _Retention(database, Path(archive), months, is_rehearsal=dry_run)
         with contextlib.nullcontext() if dry_run else alone_with(database):
             return run.report(progress)
 
@@ -123,11 +122,12 @@ class _Retention:
     """One run, or its rehearsal."""
 
     def __init__(
-        self, db: peewee.Database, folder: Path, cutoff: Month, *, is_rehearsal: bool
+        self, db: peewee.Database, folder: Path, months: int, *, is_rehearsal: bool
     ) -> None:
         self._db = db
         self._folder = folder
-        self._cutoff = cutoff
+        self._this = Month.of(datetime.now(UTC))
+        self._cutoff = max(self._this.shifted(1 - months), Month(1, 1))
         self._is_rehearsal = is_rehearsal
 
     def report(self, progress: Progress | None) -> RetentionReport:
@@ -151,10 +151,11 @@ class _Retention:
     def _due(self) -> dict[Month, int]:
         """Return how many entries are old enough, by month, the oldest month first.
 
-        What a killed run has detached is due whatever this one keeps: nobody can read
-        it in the trail any more.
+        What a killed run has detached is due however many months this one keeps:
+        nobody can read it in the trail any more.
         """
-        due = detached_months(self._db)
+        detached = detached_months(self._db)
+        due = {month: rows for month, rows in detached.items() if month < self._this}
         for _, name, count in entries_of(self._db).months(self._cutoff.start):
             month = Month.named(name)
             if month is not None:

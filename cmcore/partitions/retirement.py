@@ -22,6 +22,8 @@ from cmcore.partitions.pieces import TRAIL, detach
 
 Progress = Callable[[int, int], Any]
 
+_PASSES = 20
+
 
 class Meter:
     """Tells how far a run is; an entry that is in a file, and not gone, counts half."""
@@ -70,9 +72,13 @@ class Retirement:
         return sum(self._export(entries_of(self._db, t), halves=2) for t in tables)
 
     def carry_out(self) -> int:
-        """Take the month out; return how many entries went."""
+        """Take the month out; return how many entries went.
+
+        Raises:
+            ArchiveError: Entries change again and again before they can go.
+        """
         gone = 0
-        while True:
+        for _ in range(_PASSES):
             if self._month in detached_months(self._db):
                 gone += self._export(entries_of(self._db, table_of(self._month)))
                 drop(self._db, self._month)
@@ -85,6 +91,12 @@ class Retirement:
                 detach(self._db, table_of(self._month))
             else:
                 gone += self._remove(lines)
+        msg = (
+            f"Entries of {self._month} were written or changed each time when they "
+            "were in a file already. Find out what writes to so old a month, and run "
+            "again."
+        )
+        raise ArchiveError(msg)
 
     def _export(self, lines: Lines, halves: int = 1) -> int:
         """Write what no file has, and return how many entries there are."""

@@ -1,6 +1,7 @@
 """A database of PostgreSQL, which is the engine that has partitions."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import peewee
 import pytest
@@ -51,3 +52,9 @@ def monthly(server: peewee.Database) -> peewee.Database:
     """A database of PostgreSQL whose trail has a partition of each old month."""
     shape_trail(server, "monthly")
     return server
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder for archives, which is not there yet."""
+    return tmp_path / "deep" / "archive"

@@ -1,7 +1,5 @@
 """`retain`: old months go to files, and only what is in a file goes."""
 
-# ruff: noqa: S608 - constants of this test
-
 import hashlib
 import json
 import logging
@@ -13,22 +11,13 @@ import peewee
 import pytest
 
 import cmcore
-from cmcore.engines.introspection import rows, run
-from cmcore.engines.lines import Line, Lines
+from cmcore.engines.introspection import run
+from cmcore.engines.lines import Line
 from cmcore.engines.partitioning import pieces
-from cmcore.errors import (
-    ArchiveError,
-    ConfigurationError,
-    DatabaseLockedError,
-    MigrationError,
-    PendingMigrationsError,
-    StillReferencedError,
-)
 from cmcore.models import AuditLog
-from cmcore.partitions import holds, retain, retention
+from cmcore.partitions import holds, retain
 from cmcore.partitions.entries import entries_of
 from cmcore.partitions.months import Month
-from cmcore.partitions.retirement import Retirement
 from tests.conftest import MakeUrl, connected
 from tests.partitions.old_months import (
     TICK,
@@ -41,13 +30,7 @@ from tests.partitions.old_months import (
     moments_of,
     snapshot,
 )
-from tests.partitions.tables import add, content, places
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder for archives, which is not there yet."""
-    return tmp_path / "deep" / "archive"
+from tests.partitions.tables import add, content
 
 
 def test_whole_months_leave_and_the_rest_stays(
@@ -275,80 +258,6 @@ def test_a_relative_folder_and_one_that_is_there(
     assert (tmp_path / "here" / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("dry_run", [True, False])
-def test_a_file_in_the_place_of_the_folder_is_refused(
-    trail: peewee.Database, tmp_path: Path, dry_run: bool
-) -> None:
-    """Where nothing can be written nothing goes, and the error names the folder."""
-    fill(trail, -2)
-    taken = tmp_path / "taken"
-    taken.write_text("a file")
-    with pytest.raises(ArchiveError, match="taken cannot be written"):
-        retain(trail, 1, taken, dry_run=dry_run)
-    assert len(ids(trail)) == 3
-
-
-@pytest.mark.parametrize("call", ["fsync", "rename", "write"])
-def test_a_full_disk_drops_nothing(
-    trail: peewee.Database, folder: Path, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
-    """An error while a file is written is told, and the next run does it all."""
-    fill(trail, -2)
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        if call == "fsync":
-            patched.setattr("os.fsync", full)
-        elif call == "rename":
-            patched.setattr(Path, "rename", full)
-        else:
-            patched.setattr("cmcore.partitions.archives._Hashing.write", full)
-        folder.mkdir(parents=True)
-        with pytest.raises(ArchiveError, match="No space left"):
-            retain(trail, 1, folder)
-    assert len(ids(trail)) == 3
-    assert not gz(folder, ago(-2)).exists()
-    assert retain(trail, 1, folder).rows == 3
-
-
-def test_an_archive_that_is_damaged_stops_its_month(
-    trail: peewee.Database, folder: Path
-) -> None:
-    """A file that is not what its manifest says, or has none, lets nothing go."""
-    fill(trail, -2)
-    retain(trail, 1, folder)
-    path = gz(folder, ago(-2))
-    cmcore.partitions.restore(trail, path)
-    whole = manifest(path).read_text()
-    for text in (None, whole.replace('"rows": 3', '"rows": 4')):
-        if text is None:
-            manifest(path).unlink()
-        else:
-            manifest(path).write_text(text)
-        for dry_run in (True, False):
-            with pytest.raises(ArchiveError, match=path.name):
-                retain(trail, 1, folder, dry_run=dry_run)
-        assert len(ids(trail)) == 3
-    manifest(path).write_text(whole)
-    assert retain(trail, 1, folder).rows == 3
-
-
-def test_a_file_of_another_month_is_refused(
-    trail: peewee.Database, folder: Path
-) -> None:
-    """An archive under another month's name says so."""
-    fill(trail, -2)
-    retain(trail, 1, folder)
-    for path in (gz(folder, ago(-2)), manifest(gz(folder, ago(-2)))):
-        path.rename(folder / path.name.replace(str(ago(-2)), str(ago(-3))))
-    fill(trail, -3)
-    with pytest.raises(ArchiveError, match="has another name"):
-        retain(trail, 1, folder)
-    assert len(ids(trail)) == 3
-
-
 def test_a_manifest_alone_is_not_overwritten(
     trail: peewee.Database, folder: Path
 ) -> None:
@@ -366,86 +275,6 @@ def test_a_manifest_alone_is_not_overwritten(
     retain(trail, 1, folder)
     assert manifest(path).read_bytes() == before
     assert [e["id"][:4] for e in entries(gz(folder, ago(-2), 2))] == ["late"] * 3
-
-
-def test_an_entry_that_changes_meanwhile_goes_to_a_further_part(
-    trail: peewee.Database,
-    shape: str,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Between the file and the drop others write: no entry and no version is lost."""
-    fill(trail, -2)
-    original = Retirement._export
-    calls = 0
-
-    def export(self: Any, lines: Lines, halves: int = 1) -> int:
-        nonlocal calls
-        calls += 1
-        count = original(self, lines, halves)
-        if calls == 1:
-            sql = "UPDATE audit_logs SET user_email = 'x' WHERE id = 'm02-000001'"
-            run(trail, sql)
-            add(trail, [ago(-2).start], prefix="late")
-        return count
-
-    monkeypatch.setattr(Retirement, "_export", export)
-    assert retain(trail, 1, folder).rows == 4
-    assert ids(trail) == []
-    parts = [gz(folder, ago(-2)), gz(folder, ago(-2), 2)]
-    assert [len(entries(part)) for part in parts] == [3, 2]
-    changed, late = sorted(entries(parts[1]), key=lambda e: str(e["id"]), reverse=True)
-    assert (late["id"], changed["id"]) == ("late000000", "m02-000001")
-    assert changed["user_email"] == "x"
-    assert calls == 2
-
-
-def test_only_one_at_a_time(trail: peewee.Database, folder: Path) -> None:
-    """A second run on the same folder or database says so, and changes nothing."""
-    fill(trail, -2)
-    second: list[str] = []
-
-    def progress(_: int, __: int) -> None:
-        if not second:
-            second.append("begun")
-            with pytest.raises(ArchiveError, match="Another process"):
-                retain_elsewhere(trail, folder)
-
-    assert retain(trail, 1, folder, progress=progress).rows == 3
-    assert second == ["begun"]
-
-
-def retain_elsewhere(db: Any, folder: Path) -> None:
-    """Retain through a connection of its own."""
-    other = type(db)(db.database, **db.connect_params)
-    with other.connection_context():
-        retain(other, 1, folder)
-
-
-def test_it_is_given_a_folder_and_months(
-    database: peewee.Database, folder: Path
-) -> None:
-    """A missing archive and odd numbers of months are refused by name."""
-    with pytest.raises(ConfigurationError, match="archive"):
-        retain(database)
-    for months in (0, -1, 1.5, "2", True, None):
-        with pytest.raises(ConfigurationError, match="months"):
-            retain(database, months, folder)  # type: ignore[arg-type]
-    assert retain(database, 100_000, folder) == ([], [])
-
-
-def test_it_needs_transactions_of_its_own(trail: peewee.Database, folder: Path) -> None:
-    """Inside an open transaction nothing happens."""
-    fill(trail, -2)
-    with trail.atomic(), pytest.raises(MigrationError, match="Archives"):
-        retain(trail, 1, folder)
-    assert len(ids(trail)) == 3
-
-
-def test_it_needs_the_trail(empty_database: peewee.Database, folder: Path) -> None:
-    """Before the migrations there is nothing to retain."""
-    with pytest.raises(PendingMigrationsError):
-        retain(empty_database, 1, folder)
 
 
 def test_it_connects_for_the_length_of_the_call(
@@ -476,69 +305,6 @@ def test_the_trail_alone_is_enough(
         assert content(db) == before
 
 
-def test_a_trigger_that_keeps_entries_is_noticed(
-    database: peewee.Database, engine: str, folder: Path
-) -> None:
-    """Entries that stay though they were deleted are an error, not an endless loop."""
-    fill(database, -2)
-    if engine == "sqlite":
-        run(
-            database,
-            "CREATE TRIGGER keep BEFORE DELETE ON audit_logs"
-            " BEGIN SELECT RAISE(IGNORE); END",
-        )
-    else:
-        run(
-            database,
-            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql"
-            " AS 'BEGIN RETURN NULL; END'",
-        )
-        run(
-            database,
-            "CREATE TRIGGER keep BEFORE DELETE ON audit_logs FOR EACH ROW"
-            " EXECUTE FUNCTION keep()",
-        )
-    with pytest.raises(ArchiveError, match="trigger"):
-        retain(database, 1, folder)
-    assert len(ids(database)) == 3
-
-
-def test_rows_that_refer_to_an_entry_are_told(
-    database: peewee.Database, folder: Path
-) -> None:
-    """An application's foreign key to an entry keeps it, with cmcore's error."""
-    fill(database, -2)
-    run(
-        database,
-        "CREATE TABLE notes (entry VARCHAR(36) NOT NULL"
-        " REFERENCES audit_logs (id), note TEXT)",
-    )
-    run(database, "INSERT INTO notes VALUES ('m02-000001', 'look')")
-    with pytest.raises(StillReferencedError, match="audit_logs"):
-        retain(database, 1, folder)
-    assert len(ids(database)) == 3
-    run(database, "DELETE FROM notes")
-    assert retain(database, 1, folder).rows == 3
-
-
-def test_a_locked_file_is_told(make_url: MakeUrl, folder: Path) -> None:
-    """Who cannot have SQLite's write lock in time gets cmcore's error."""
-    url = make_url("sqlite", migrated=True)
-    with connected(url) as db:
-        fill(db, -2)
-        db.close()
-        quick: Any = peewee.SqliteDatabase(db.database, timeout=0.01)
-        with (
-            db.connection_context(),
-            db.atomic("IMMEDIATE"),
-            pytest.raises(DatabaseLockedError),
-        ):
-            retain(quick, 1, folder)
-        assert len(snapshot(folder)) == 2
-        assert retain(db, 1, folder).rows == 3
-        db.connect()
-
-
 def test_columns_of_the_application_are_kept(
     trail: peewee.Database, folder: Path
 ) -> None:
@@ -553,106 +319,6 @@ def test_columns_of_the_application_are_kept(
     assert (first["tenant"], first["odd name's %"]) == (8, "x")
     cmcore.partitions.restore(trail, gz(folder, ago(-2)))
     assert content(trail) == before
-
-
-def test_a_text_that_is_no_json_stops_its_month(
-    make_url: MakeUrl, folder: Path
-) -> None:
-    """On SQLite a column of JSON can hold any text; its entry is named."""
-    with connected(make_url("sqlite", migrated=True)) as db:
-        fill(db, -2)
-        sql = "UPDATE audit_logs SET old_values = '{' WHERE id = 'm02-000001'"
-        run(db, sql)
-        with pytest.raises(ArchiveError, match="m02-000001"):
-            retain(db, 1, folder)
-        assert len(ids(db)) == 3
-        assert snapshot(folder) == {}
-
-
-@pytest.mark.postgresql
-def test_partitions_of_old_months_are_dropped(
-    monthly: peewee.Database, folder: Path
-) -> None:
-    """A month with a partition goes with it, an empty one without a file."""
-    fill(monthly, -2, -4, 0)
-    retain(monthly, 2, folder)
-    names = [piece.name for piece in pieces(monthly, "audit_logs")]
-    assert names[:2] == [f"audit_logs_{ago(-1)}", f"audit_logs_{ago(0)}"]
-    assert len(snapshot(folder)) == 4
-
-
-@pytest.mark.postgresql
-def test_the_old_piece_goes_once_it_is_past_and_empty(
-    server: peewee.Database, folder: Path
-) -> None:
-    """What was there at the conversion is a partition until its last month is old."""
-    cmcore.partitions.convert(server)
-    legacy, ahead, *_ = pieces(server, "audit_logs")
-    add(server, [ago(-2).start, ago(0).start])
-    retain(server, 1, folder)
-    assert pieces(server, "audit_logs")[:2] == [legacy, ahead]
-    assert places(server) == {legacy.name: 1}
-    assert legacy.end is not None
-    _as_if_in(Month.of(legacy.end).shifted(1), server, folder)
-    assert legacy not in pieces(server, "audit_logs")
-    assert ids(server) == []
-
-
-def _as_if_in(month: Month, db: peewee.Database, folder: Path) -> None:
-    """Retain the last month only, in a month to come."""
-
-    class Clock(retention.datetime):  # type: ignore[misc, name-defined]
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return month.start.astimezone(tz)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(retention, "datetime", Clock)
-        retain(db, 1, folder)
-
-
-@pytest.mark.postgresql
-def test_entries_in_the_default_partition_go_too(
-    converted: peewee.Database, folder: Path
-) -> None:
-    """A month without a partition of its own leaves the default one row by row."""
-    run(converted, f'DROP TABLE "{pieces(converted, "audit_logs")[0].name}"')
-    fill(converted, -2, 0)
-    assert places(converted) == {"audit_logs_default": 6}
-    assert retain(converted, 1, folder).rows == 3
-    assert places(converted) == {"audit_logs_default": 3}
-
-
-@pytest.mark.postgresql
-def test_a_detached_month_is_finished(monthly: peewee.Database, folder: Path) -> None:
-    """What a killed run has left beside the trail is archived, even if it is young."""
-    fill(monthly, -2)
-    run(monthly, f"ALTER TABLE audit_logs DETACH PARTITION audit_logs_{ago(-2)}")
-    told = retain(monthly, 13, folder, dry_run=True)
-    assert retain(monthly, 13, folder) == told
-    assert told.months == [(str(ago(-2)), 3, gz(folder, ago(-2)))]
-    assert f"audit_logs_{ago(-2)}" not in tables(monthly)
-
-
-@pytest.mark.postgresql
-def test_tables_of_the_application_are_left_alone(
-    monthly: peewee.Database, folder: Path
-) -> None:
-    """A copy that somebody made of a month is not a partition that was detached."""
-    fill(monthly, -2)
-    others = [f"audit_logs_{ago(-30)}", f"audit_logs_{ago(-31)}", "audit_logs_2020_13"]
-    run(monthly, f"CREATE TABLE {others[0]} AS SELECT * FROM audit_logs")
-    run(monthly, f"CREATE TABLE {others[1]} (LIKE audit_logs INCLUDING ALL)")
-    run(monthly, f"INSERT INTO {others[1]} SELECT * FROM audit_logs")
-    run(monthly, f"CREATE TABLE {others[2]} (LIKE audit_logs INCLUDING ALL)")
-    retain(monthly, 1, folder)
-    assert set(others) <= set(tables(monthly))
-
-
-def tables(db: peewee.Database) -> list[str]:
-    """Return the names of all tables."""
-    sql = "SELECT relname::text FROM pg_class WHERE relkind = 'r'"
-    return [name for (name,) in rows(db, sql)]
 
 
 def test_what_a_run_does_is_logged(

@@ -1,0 +1,112 @@
+"""`retain` on a partitioned trail: whole partitions go where there are some."""
+
+# ruff: noqa: S608 - constants of this test
+
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+
+import cmcore
+from cmcore.engines.introspection import rows, run
+from cmcore.engines.partitioning import pieces
+from cmcore.partitions import retain, retention
+from cmcore.partitions.months import Month
+from tests.partitions.old_months import (
+    ago,
+    fill,
+    gz,
+    ids,
+    snapshot,
+)
+from tests.partitions.tables import add, places
+
+
+@pytest.mark.postgresql
+def test_partitions_of_old_months_are_dropped(
+    monthly: peewee.Database, folder: Path
+) -> None:
+    """A month with a partition goes with it, an empty one without a file."""
+    fill(monthly, -2, -4, 0)
+    retain(monthly, 2, folder)
+    names = [piece.name for piece in pieces(monthly, "audit_logs")]
+    assert names[:2] == [f"audit_logs_{ago(-1)}", f"audit_logs_{ago(0)}"]
+    assert len(snapshot(folder)) == 4
+
+
+@pytest.mark.postgresql
+def test_the_old_piece_goes_once_it_is_past_and_empty(
+    server: peewee.Database, folder: Path
+) -> None:
+    """What was there at the conversion is a partition until its last month is old."""
+    cmcore.partitions.convert(server)
+    legacy, ahead, *_ = pieces(server, "audit_logs")
+    add(server, [ago(-2).start, ago(0).start])
+    retain(server, 1, folder)
+    assert pieces(server, "audit_logs")[:2] == [legacy, ahead]
+    assert places(server) == {legacy.name: 1}
+    assert legacy.end is not None
+    _as_if_in(Month.of(legacy.end).shifted(1), server, folder)
+    assert legacy not in pieces(server, "audit_logs")
+    assert ids(server) == []
+
+
+def _as_if_in(month: Month, db: peewee.Database, folder: Path) -> None:
+    """Retain the last month only, in a month to come."""
+
+    class Clock(retention.datetime):  # type: ignore[misc, name-defined]
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return month.start.astimezone(tz)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(retention, "datetime", Clock)
+        retain(db, 1, folder)
+
+
+@pytest.mark.postgresql
+def test_entries_in_the_default_partition_go_too(
+    converted: peewee.Database, folder: Path
+) -> None:
+    """A month without a partition of its own leaves the default one row by row."""
+    run(converted, f'DROP TABLE "{pieces(converted, "audit_logs")[0].name}"')
+    fill(converted, -2, 0)
+    assert places(converted) == {"audit_logs_default": 6}
+    assert retain(converted, 1, folder).rows == 3
+    assert places(converted) == {"audit_logs_default": 3}
+
+
+@pytest.mark.postgresql
+def test_a_detached_month_is_finished(monthly: peewee.Database, folder: Path) -> None:
+    """What a killed run has left beside the trail is archived, even if it is young."""
+    fill(monthly, -2)
+    run(monthly, f"ALTER TABLE audit_logs DETACH PARTITION audit_logs_{ago(-2)}")
+    told = retain(monthly, 13, folder, dry_run=True)
+    assert retain(monthly, 13, folder) == told
+    assert told.months == [(str(ago(-2)), 3, gz(folder, ago(-2)))]
+    assert f"audit_logs_{ago(-2)}" not in tables(monthly)
+
+
+@pytest.mark.postgresql
+def test_tables_of_the_application_are_left_alone(
+    monthly: peewee.Database, folder: Path
+) -> None:
+    """A copy that somebody made of a month is not a partition that was detached."""
+    fill(monthly, -2)
+    months = [f"audit_logs_{ago(shift)}" for shift in (-30, -31, -32)]
+    others = [*months, "audit_logs_2020_13", f"audit_logs_{ago(9)}"]
+    run(monthly, f"CREATE TABLE {others[0]} AS SELECT * FROM audit_logs")
+    run(monthly, f"CREATE TABLE {others[1]} (LIKE audit_logs INCLUDING ALL)")
+    run(monthly, f"INSERT INTO {others[1]} SELECT * FROM audit_logs")
+    run(monthly, f"CREATE TABLE {others[2]} AS SELECT * FROM audit_logs WHERE false")
+    for name in others[3:]:
+        run(monthly, f"CREATE TABLE {name} (LIKE audit_logs INCLUDING ALL)")
+    retain(monthly, 1, folder)
+    assert set(others) <= set(tables(monthly))
+
+
+def tables(db: peewee.Database) -> list[str]:
+    """Return the names of all tables."""
+    sql = "SELECT relname::text FROM pg_class WHERE relkind = 'r'"
+    return [name for (name,) in rows(db, sql)]

@@ -1,0 +1,205 @@
+"""What `retain` refuses, and that nothing is dropped then."""
+
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+
+import cmcore
+from cmcore.engines.introspection import run
+from cmcore.errors import (
+    ArchiveError,
+    ConfigurationError,
+    DatabaseLockedError,
+    MigrationError,
+    PendingMigrationsError,
+    StillReferencedError,
+)
+from cmcore.partitions import retain
+from tests.conftest import MakeUrl, connected
+from tests.partitions.old_months import (
+    ago,
+    fill,
+    gz,
+    ids,
+    manifest,
+    snapshot,
+)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_file_in_the_place_of_the_folder_is_refused(
+    trail: peewee.Database, tmp_path: Path, dry_run: bool
+) -> None:
+    """Where nothing can be written nothing goes, and the error names the folder."""
+    fill(trail, -2)
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    with pytest.raises(ArchiveError, match="taken cannot be written"):
+        retain(trail, 1, taken, dry_run=dry_run)
+    assert len(ids(trail)) == 3
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename", "write"])
+def test_a_full_disk_drops_nothing(
+    trail: peewee.Database, folder: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """An error while a file is written is told, and the next run does it all."""
+    fill(trail, -2)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        if call == "fsync":
+            patched.setattr("os.fsync", full)
+        elif call == "rename":
+            patched.setattr(Path, "rename", full)
+        else:
+            patched.setattr("cmcore.partitions.archives._Hashing.write", full)
+        folder.mkdir(parents=True)
+        with pytest.raises(ArchiveError, match="No space left"):
+            retain(trail, 1, folder)
+    assert len(ids(trail)) == 3
+    assert not gz(folder, ago(-2)).exists()
+    assert retain(trail, 1, folder).rows == 3
+
+
+def test_an_archive_that_is_damaged_stops_its_month(
+    trail: peewee.Database, folder: Path
+) -> None:
+    """A file that is not what its manifest says, or has none, lets nothing go."""
+    fill(trail, -2)
+    retain(trail, 1, folder)
+    path = gz(folder, ago(-2))
+    cmcore.partitions.restore(trail, path)
+    whole = manifest(path).read_text()
+    for text in (None, whole.replace('"rows": 3', '"rows": 4')):
+        if text is None:
+            manifest(path).unlink()
+        else:
+            manifest(path).write_text(text)
+        for dry_run in (True, False):
+            with pytest.raises(ArchiveError, match=path.name):
+                retain(trail, 1, folder, dry_run=dry_run)
+        assert len(ids(trail)) == 3
+    manifest(path).write_text(whole)
+    assert retain(trail, 1, folder).rows == 3
+
+
+def test_a_file_of_another_month_is_refused(
+    trail: peewee.Database, folder: Path
+) -> None:
+    """An archive under another month's name says so."""
+    fill(trail, -2)
+    retain(trail, 1, folder)
+    for path in (gz(folder, ago(-2)), manifest(gz(folder, ago(-2)))):
+        path.rename(folder / path.name.replace(str(ago(-2)), str(ago(-3))))
+    fill(trail, -3)
+    with pytest.raises(ArchiveError, match="has another name"):
+        retain(trail, 1, folder)
+    assert len(ids(trail)) == 3
+
+
+def test_it_is_given_a_folder_and_months(
+    database: peewee.Database, folder: Path
+) -> None:
+    """A missing archive and odd numbers of months are refused by name."""
+    with pytest.raises(ConfigurationError, match="archive"):
+        retain(database)
+    for months in (0, -1, 1.5, "2", True, None):
+        with pytest.raises(ConfigurationError, match="months"):
+            retain(database, months, folder)  # type: ignore[arg-type]
+    assert retain(database, 100_000, folder) == ([], [])
+
+
+def test_it_needs_transactions_of_its_own(trail: peewee.Database, folder: Path) -> None:
+    """Inside an open transaction nothing happens."""
+    fill(trail, -2)
+    with trail.atomic(), pytest.raises(MigrationError, match="Archives"):
+        retain(trail, 1, folder)
+    assert len(ids(trail)) == 3
+
+
+def test_it_needs_the_trail(empty_database: peewee.Database, folder: Path) -> None:
+    """Before the migrations there is nothing to retain."""
+    with pytest.raises(PendingMigrationsError):
+        retain(empty_database, 1, folder)
+
+
+def test_a_trigger_that_keeps_entries_is_noticed(
+    database: peewee.Database, engine: str, folder: Path
+) -> None:
+    """Entries that stay though they were deleted are an error, not an endless loop."""
+    fill(database, -2)
+    if engine == "sqlite":
+        run(
+            database,
+            "CREATE TRIGGER keep BEFORE DELETE ON audit_logs"
+            " BEGIN SELECT RAISE(IGNORE); END",
+        )
+    else:
+        run(
+            database,
+            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql"
+            " AS 'BEGIN RETURN NULL; END'",
+        )
+        run(
+            database,
+            "CREATE TRIGGER keep BEFORE DELETE ON audit_logs FOR EACH ROW"
+            " EXECUTE FUNCTION keep()",
+        )
+    with pytest.raises(ArchiveError, match="trigger"):
+        retain(database, 1, folder)
+    assert len(ids(database)) == 3
+
+
+def test_rows_that_refer_to_an_entry_are_told(
+    database: peewee.Database, folder: Path
+) -> None:
+    """An application's foreign key to an entry keeps it, with cmcore's error."""
+    fill(database, -2)
+    run(
+        database,
+        "CREATE TABLE notes (entry VARCHAR(36) NOT NULL"
+        " REFERENCES audit_logs (id), note TEXT)",
+    )
+    run(database, "INSERT INTO notes VALUES ('m02-000001', 'look')")
+    with pytest.raises(StillReferencedError, match="audit_logs"):
+        retain(database, 1, folder)
+    assert len(ids(database)) == 3
+    run(database, "DELETE FROM notes")
+    assert retain(database, 1, folder).rows == 3
+
+
+def test_a_locked_file_is_told(make_url: MakeUrl, folder: Path) -> None:
+    """Who cannot have SQLite's write lock in time gets cmcore's error."""
+    url = make_url("sqlite", migrated=True)
+    with connected(url) as db:
+        fill(db, -2)
+        db.close()
+        quick: Any = peewee.SqliteDatabase(db.database, timeout=0.01)
+        with (
+            db.connection_context(),
+            db.atomic("IMMEDIATE"),
+            pytest.raises(DatabaseLockedError),
+        ):
+            retain(quick, 1, folder)
+        assert len(snapshot(folder)) == 2
+        assert retain(db, 1, folder).rows == 3
+        db.connect()
+
+
+def test_a_text_that_is_no_json_stops_its_month(
+    make_url: MakeUrl, folder: Path
+) -> None:
+    """On SQLite a column of JSON can hold any text; its entry is named."""
+    with connected(make_url("sqlite", migrated=True)) as db:
+        fill(db, -2)
+        sql = "UPDATE audit_logs SET old_values = '{' WHERE id = 'm02-000001'"
+        run(db, sql)
+        with pytest.raises(ArchiveError, match="m02-000001"):
+            retain(db, 1, folder)
+        assert len(ids(db)) == 3
+        assert snapshot(folder) == {}
