@@ -49,4 +49,4 @@ class DataLossRefusedError(MigrationError):
 
 
 class ArchiveError(CmcoreError):
-    """An archive of the trail is not what its manifest says, or has none."""
+    """An archive of the trail is damaged, cannot be written, or is in use."""
