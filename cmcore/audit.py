@@ -14,8 +14,11 @@ from cmcore.changes import Action, Change
 from cmcore.context import Context, storable
 from cmcore.encodings import encode_any
 from cmcore.engines.binding import engine_of
+from cmcore.engines.failures import first_line, read_failure
 from cmcore.entries import COLUMNS, audit_columns
 from cmcore.errors import (
+    ConstraintError,
+    DuplicateError,
     InvalidValueError,
     MissingReferenceError,
     TooLongError,
@@ -29,7 +32,7 @@ from cmcore.models.audit_log import AuditLog
 from cmcore.models.recorder import Changes
 from cmcore.models.schema_state import require_schema
 from cmcore.models.unit import Unit, transaction_id
-from cmcore.schema.checks import rules_of
+from cmcore.schema.checks import rule, rules_of
 from cmcore.values import dumps, key_text
 
 _TABLE = "audit_logs"
@@ -117,13 +120,34 @@ def _insert(
         known = {name: value for name, value in shared.items() if value is not None}
         engine.insert_columns(database, _TABLE, known, columns)
     except peewee.IntegrityError as error:
-        raise MissingReferenceError(
+        raise _refusal(error, shared["user_id"]) from error
+
+
+_USER_KEY = "fk_audit_logs_user_id"
+
+
+def _refusal(error: peewee.IntegrityError, user: Any) -> ConstraintError:
+    """Return what is wrong with an entry: its user, or what others put on the trail.
+
+    SQLite does not tell which foreign key it was.
+    """
+    failure = read_failure(error)
+    if failure and failure.constraint in {None, _USER_KEY}:
+        return MissingReferenceError(
             table=_TABLE,
             column="user_id",
-            constraint="fk_audit_logs_user_id",
-            value=shared["user_id"],
+            constraint=_USER_KEY,
+            value=user,
             detail="cmcore.acting_as() names a user that is not in the table users.",
-        ) from error
+        )
+    kinds = {"missing": MissingReferenceError, "unique": DuplicateError}
+    kind: type[ConstraintError] = kinds.get(failure.kind if failure else "") or (
+        InvalidValueError
+    )
+    constraint = failure and failure.constraint
+    own = rule(constraint or "")
+    detail = f"It must be {own.sentence}." if own else f"{first_line(error)}."
+    return kind(table=_TABLE, constraint=constraint, detail=detail)
 
 
 class AuditAction(StrEnum):
@@ -222,12 +246,12 @@ def _check(given: dict[str, str]) -> None:
                 value=value,
                 detail=f"At most {limit} characters fit.",
             )
-    for rule in rules_of(_TABLE):
-        if rule.column in given and not rule.is_valid(given[rule.column]):
+    for each in rules_of(_TABLE):
+        if each.column in given and not each.is_valid(given[each.column]):
             raise InvalidValueError(
                 table=_TABLE,
-                column=rule.column,
-                constraint=rule.name,
-                value=given[rule.column],
-                detail=f"It must be {rule.sentence}.",
+                column=each.column,
+                constraint=each.name,
+                value=given[each.column],
+                detail=f"It must be {each.sentence}.",
             )

@@ -90,3 +90,26 @@ def test_the_standard_events_are_named_after_their_values() -> None:
     assert len(cmcore.AuditAction) == 16
     for member in cmcore.AuditAction:
         assert member.name.lower().replace("two_factor", "2fa") == str(member)
+
+
+def test_a_rule_of_others_on_the_trail_is_told_as_such(
+    database: peewee.Database, engine: str
+) -> None:
+    """It is not taken for a user who is missing, whoever writes the entry."""
+    if engine == "sqlite":
+        database.execute_sql(
+            "CREATE TRIGGER theirs BEFORE INSERT ON audit_logs BEGIN"
+            " SELECT RAISE(ABORT, 'theirs: no more entries'); END"
+        )
+    else:
+        database.execute_sql(
+            "ALTER TABLE audit_logs ADD CONSTRAINT theirs CHECK (action = 'none')"
+        )
+    for write in (
+        lambda: cmcore.record("x", resource_type="y", description="z"),
+        lambda: cmcore.Customer.create(name="Ada", email="ada@example.com"),
+    ):
+        with pytest.raises(cmcore.InvalidValueError, match="theirs") as error:
+            write()
+        assert error.value.table == "audit_logs"
+        assert error.value.column is None

@@ -1,5 +1,6 @@
 """`partition`: the trail in monthly pieces, and the archives of its old months."""
 
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from cmcore import partitions
 from cmcore.cli.connection import with_database
 from cmcore.cli.output import note, progress_bar, show_json, show_lines, show_table
 from cmcore.cli.program import PROBLEM
+from cmcore.partitions.archives import part_of
 from cmcore.partitions.health import examine_partitions
 from cmcore.partitions.pieces import MONTHS_AHEAD, function
 from cmcore.partitions.retention import MONTHS_ONLINE
@@ -107,14 +109,17 @@ def ensure(db: peewee.Database, *, months: int, dry_run: bool, as_json: bool) ->
         return
     show_lines(names)
     count = _count(len(names), "partition", "partitions")
-    note(f"{count} {'would be ' * dry_run}added." if names else _NOTHING_MISSING)
+    if names:
+        note(f"{count} {'would be ' * dry_run}added.")
+    elif sys.stderr.isatty():  # cron would send a letter each day
+        note(_NOTHING_MISSING)
 
 
 @partition.command()
 @click.option(
     "--archive",
     metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False),
     required=True,
     help="The folder for the archives, which is made if it is not there.",
 )
@@ -129,7 +134,7 @@ def ensure(db: peewee.Database, *, months: int, dry_run: bool, as_json: bool) ->
 @json_option
 @with_database()
 def retain(
-    db: peewee.Database, *, archive: Path, months: int, dry_run: bool, as_json: bool
+    db: peewee.Database, *, archive: str, months: int, dry_run: bool, as_json: bool
 ) -> int:
     """Take old months out of the trail, each into an archive that is verified before.
 
@@ -146,7 +151,7 @@ def retain(
         show_json({"dry_run": dry_run, "months": gone, "rows": done.rows, "held": held})
     elif done.months:
         cells = [(m.month, str(m.rows), str(m.file)) for m in done.months]
-        show_table(("Month", "Entries", "File"), cells)
+        show_table(("Month", "Entries", "Newest file"), cells)
     for month in done.held:
         note(f"{month.month} stays. {month.reason}")
     note(f"{_count(done.rows, 'entry', 'entries')} {'would be ' * dry_run}archived.")
@@ -154,20 +159,32 @@ def retain(
 
 
 @partition.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "files",
+    metavar="FILE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
 @json_option
 @with_database()
-def restore(db: peewee.Database, *, file: Path, as_json: bool) -> None:
-    """Put the entries of an archive back into the trail, and print how many.
+def restore(db: peewee.Database, *, files: tuple[Path, ...], as_json: bool) -> None:
+    """Put the entries of archives back into the trail, and print how many.
 
-    FILE is the .jsonl.gz file, with its manifest beside it. Entries that are there
-    already stay as they are. The next `retain` takes the month out again.
+    FILE is a .jsonl.gz file, with its manifest beside it. Entries that are there
+    already stay as they are; of several parts of a month the last one comes first. The
+    next `retain` takes the month out again.
     """
-    rows = partitions.restore(db, file)
+    done = [
+        (str(file), partitions.restore(db, file))
+        for file in sorted(files, key=part_of, reverse=True)
+    ]
     if as_json:
-        show_json({"file": str(file), "rows": rows})
+        total = sum(rows for _, rows in done)
+        shown = [{"file": file, "rows": rows} for file, rows in done]
+        show_json({"files": shown, "rows": total})
     else:
-        show_table(("File", "Entries"), [(str(file), str(rows))])
+        show_table(("File", "Entries"), [(file, str(rows)) for file, rows in done])
 
 
 @partition.command()

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import click
+import peewee
 
 from cmcore.cli.extensions import extensions
+from cmcore.engines.failures import first_line, read_failure
 from cmcore.errors import (
     CmcoreError,
     ConfigurationError,
@@ -15,11 +17,12 @@ from cmcore.errors import (
 )
 
 PROBLEM = 1
+UNREACHABLE = 3
 PENDING = 5
 
 # The first class that fits decides.
 EXIT_CODES: tuple[tuple[type[CmcoreError], int], ...] = (
-    (UnreachableDatabaseError, 3),
+    (UnreachableDatabaseError, UNREACHABLE),
     (ConfigurationError, 2),
     (PendingMigrationsError, PENDING),
     (CmcoreError, PROBLEM),
@@ -86,8 +89,30 @@ class Program(click.Group):
             raise Failure(text, error.exit_code) from None
         except CmcoreError as error:
             code = next(code for kind, code in EXIT_CODES if isinstance(error, kind))
-            raise Failure(_discreet(str(error), given, _CREDENTIALS), code) from error
+            raise Failure(_discreet(_said(error), given, _CREDENTIALS), code) from error
+        except peewee.PeeweeException as error:
+            text, code = _refusal(error)
+            raise Failure(_discreet(text, given, _CREDENTIALS), code) from error
         ctx.exit(code if type(code) is int else 0)
+
+
+def _said(error: BaseException) -> str:
+    """Return what an error says, and what was noted about it on its way."""
+    return " ".join([str(error), *getattr(error, "__notes__", [])])
+
+
+def _refusal(error: peewee.PeeweeException) -> tuple[str, int]:
+    """Return a sentence and an exit code for what the database itself refuses."""
+    failure = read_failure(error)
+    notes = " ".join(["", *getattr(error, "__notes__", [])])
+    if isinstance(error, peewee.InterfaceError) or (
+        failure is not None and failure.kind == "unusable"
+    ):
+        return f"The connection was lost: {first_line(error)}.{notes}", UNREACHABLE
+    cure = ""
+    if failure is not None and failure.kind == "denied":
+        cure = " Use a role that may, such as the owner of the tables."
+    return f"The database refused: {first_line(error)}.{cure}{notes}", PROBLEM
 
 
 def _discreet_usage(error: click.UsageError, given: Iterable[str]) -> click.UsageError:

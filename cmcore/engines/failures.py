@@ -14,8 +14,9 @@ class Failure(NamedTuple):
         values: The value of the only one of them, as the engine writes it, if told.
         kind: "unique", "missing" (a foreign key's target), "referenced" (by another
             row), "reference" (a foreign key, either way), "null", "check", "long",
-            "nul" (a U+0000), "locked", "absent" (a table or column) or
-            "unusable" (the database cannot be written, or is gone).
+            "nul" (a U+0000), "locked", "absent" (a table or column),
+            "denied" (for want of a right) or "unusable" (the database cannot be
+            written, or is gone).
     """
 
     kind: str
@@ -30,6 +31,7 @@ _SQLSTATES = {
     "23502": "null",
     "23514": "check",
     "22001": "long",
+    "42501": "denied",
     "42P01": "absent",
     "42703": "absent",
     "55P03": "locked",

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import peewee
 
 from cmcore.engines.introspection import is_sqlite, rows
+from cmcore.engines.partitioning import UNFINISHED
 
 
 class Finding(NamedTuple):
@@ -116,13 +117,14 @@ def _postgresql(db: peewee.Database) -> list[Finding]:
 
 
 def _unchecked(db: peewee.Database) -> list[Any]:
-    """Name constraints that existing rows may break."""
+    """Name constraints that existing rows may break; not that of a conversion."""
     return rows(
         db,
         "SELECT conrelid::regclass::text, conname FROM pg_constraint "
         "JOIN pg_namespace n ON n.oid = connamespace "
         "WHERE NOT convalidated AND nspname = ANY (current_schemas(false)) "
-        "ORDER BY 1, 2",
+        "AND conname <> ? ORDER BY 1, 2",
+        (UNFINISHED,),
     )
 
 

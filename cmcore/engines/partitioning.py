@@ -10,6 +10,9 @@ from cmcore.engines.introspection import is_sqlite, rows
 
 # The column of time by whose ranges a table is partitioned, which is part of its key.
 PARTED_BY = "created_at"
+# A CHECK that holds while a conversion is under way; its name is what whoever writes an
+# entry after the month would read, should it be killed and nobody finish it.
+UNFINISHED = "ck_rerun_cmcore_partition_convert"
 _BOUND = re.compile(r"FOR VALUES FROM \((.+)\) TO \((.+)\)")
 
 
@@ -90,6 +93,29 @@ def tables_beside(db: peewee.Database, table: str) -> list[str]:
         " JOIN pg_class t ON t.relnamespace = c.relnamespace"
         " WHERE t.oid = to_regclass(quote_ident(?)) AND c.oid <> t.oid"
         " AND c.relkind = 'r' AND NOT c.relispartition ORDER BY c.relname",
+        (table,),
+    )
+    return [name for (name,) in found]
+
+
+def needed_by(db: peewee.Database, table: str) -> list[str]:
+    """Return what others made on a table or partition and would stop its removal.
+
+    Those are views, functions and foreign keys; not what belongs to the table itself,
+    nor the foreign keys to the table that it is a part of.
+    """
+    if not can_partition(db):
+        return []
+    found = rows(
+        db,
+        "SELECT DISTINCT replace(pg_describe_object(d.classid, d.objid, d.objsubid),"
+        " 'rule _RETURN on ', '') FROM pg_depend d LEFT JOIN pg_constraint c"
+        " ON d.classid = 'pg_constraint'::regclass AND c.oid = d.objid"
+        " WHERE d.refclassid = 'pg_class'::regclass AND d.deptype = 'n'"
+        " AND d.refobjid = to_regclass(quote_ident(?))"
+        " AND d.classid <> 'pg_attrdef'::regclass"
+        " AND (c.oid IS NULL OR (c.conrelid <> d.refobjid AND c.conparentid = 0))"
+        " ORDER BY 1",
         (table,),
     )
     return [name for (name,) in found]

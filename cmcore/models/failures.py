@@ -71,7 +71,8 @@ class translated:  # noqa: N801 - reads as a clause: with translated(query, …)
         if query is None:  # `or` would ask the query for its length, and run it
             query = self._query
         reading = _Reading(query, self._database, self._layout)
-        typed: Any = failure and reading.read(failure, error)
+        is_told = failure is not None and failure.kind != "denied"
+        typed: Any = reading.read(failure, error) if failure and is_told else None
         if self._layout.hides:
             raise typed or _without_words(error, self._layout) from None
         if typed is not None:

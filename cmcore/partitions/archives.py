@@ -70,7 +70,13 @@ class Manifest(NamedTuple):
                 "nobody can tell whether the file is whole."
             )
             raise ArchiveError(msg) from error
-        except (OSError, ValueError, TypeError) as error:
+        except OSError as error:
+            msg = f"{place} cannot be read: {error.strerror}."
+            raise ArchiveError(msg) from error
+        except TypeError as error:
+            msg = f"{place} is not a manifest of cmcore: it has other fields."
+            raise ArchiveError(msg) from error
+        except ValueError as error:
             msg = f"{place} is not a manifest of cmcore: {error}."
             raise ArchiveError(msg) from error
         if manifest.format != FORMAT:
@@ -107,6 +113,12 @@ class Manifest(NamedTuple):
 def manifest_path(path: Path) -> Path:
     """Return where the manifest of a file is."""
     return path.with_name(path.name.removesuffix(ENDING) + _MANIFEST_ENDING)
+
+
+def part_of(path: Path) -> int:
+    """Return which part of its month a file is, from its name: 1, or the number."""
+    _, _, number = path.name.removesuffix(ENDING).rpartition(".")
+    return int(number) if number.isdecimal() else 1
 
 
 def lines_in(path: Path) -> Iterator[str]:

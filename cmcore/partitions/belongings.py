@@ -20,7 +20,8 @@ _STATES = {"D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 # Everything that depends on the table, on its row type, or on one of its constraints,
 # without what is a part of it and what goes over.
 _IN_THE_WAY = f"""
-    SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend d
+    SELECT DISTINCT replace(pg_describe_object(d.classid, d.objid, d.objsubid),
+        'rule _RETURN on ', '') FROM pg_depend d
     WHERE d.deptype IN ('n', 'a') AND (
         (d.refclassid = 'pg_class'::regclass AND d.refobjid = {_TABLE})
         OR (d.refclassid = 'pg_type'::regclass AND d.refobjid IN (
@@ -36,7 +37,8 @@ _IN_THE_WAY = f"""
         WHEN 'pg_attrdef' THEN EXISTS (
             SELECT FROM pg_attrdef WHERE oid = d.objid AND adrelid = {_TABLE})
         WHEN 'pg_constraint' THEN EXISTS (SELECT FROM pg_constraint
-            WHERE oid = d.objid AND conrelid = {_TABLE} AND contype <> 'x')
+            WHERE oid = d.objid AND contype <> 'x'
+            AND (conrelid = {_TABLE} OR contype = 'f'))
         WHEN 'pg_trigger' THEN EXISTS (
             SELECT FROM pg_trigger WHERE oid = d.objid AND tgrelid = {_TABLE})
         WHEN 'pg_rewrite' THEN EXISTS (
@@ -52,10 +54,10 @@ _IN_THE_WAY = f"""
         FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S'
         WHERE d.classid = 'pg_class'::regclass AND d.refobjid = {_TABLE}
         AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'i'
-    UNION ALL SELECT 'constraint ' || conname || ', which is not validated'
+    UNION ALL SELECT 'constraint ' || conname || ', which is not validated: validate it'
         FROM pg_constraint WHERE conrelid = {_TABLE} AND NOT convalidated
         AND conname <> ?
-    UNION ALL SELECT 'index ' || indexrelid::regclass::text || ', which is invalid'
+    UNION ALL SELECT 'index ' || indexrelid::regclass::text || ', which is invalid: REINDEX INDEX CONCURRENTLY it'
         FROM pg_index WHERE indrelid = {_TABLE} AND NOT indisvalid
         AND indexrelid::regclass::text NOT LIKE 'audit\\_logs\\_%\\_pkey'
     UNION ALL SELECT 'index ' || indexrelid::regclass::text || ', which is unique and'
@@ -63,16 +65,16 @@ _IN_THE_WAY = f"""
         AND indisunique AND NOT indisprimary AND indisvalid AND NOT EXISTS (
             SELECT FROM pg_attribute WHERE attrelid = {_TABLE}
             AND attname = 'created_at' AND attnum = ANY (indkey))
-    UNION ALL SELECT 'row security' FROM pg_class
+    UNION ALL SELECT 'row security: DISABLE and NO FORCE ROW LEVEL SECURITY' FROM pg_class
         WHERE oid = {_TABLE} AND (relrowsecurity OR relforcerowsecurity)
-    UNION ALL SELECT 'a replica identity of its own' FROM pg_class
+    UNION ALL SELECT 'a replica identity of its own: REPLICA IDENTITY DEFAULT' FROM pg_class
         WHERE oid = {_TABLE} AND relreplident <> 'd'
-    UNION ALL SELECT 'a table that is not logged' FROM pg_class
+    UNION ALL SELECT 'no log of the table: SET LOGGED' FROM pg_class
         WHERE oid = {_TABLE} AND relpersistence <> 'p'
-    UNION ALL SELECT 'a parent, table ' || inhparent::regclass::text
+    UNION ALL SELECT format('a parent, table %s: NO INHERIT it', inhparent::regclass)
         FROM pg_inherits WHERE inhrelid = {_TABLE}
     ORDER BY 1
-"""
+"""  # noqa: E501
 
 # Who may do what, as GRANT statements; and first nobody may do anything.
 _GRANTS = f"""

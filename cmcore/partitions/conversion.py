@@ -13,12 +13,19 @@ import peewee
 from cmcore.engines.catalog import primary_key, taken_names
 from cmcore.engines.ddl import literal
 from cmcore.engines.introspection import rows, run
-from cmcore.engines.partitioning import PARTED_BY, is_partitioned
+from cmcore.engines.partitioning import PARTED_BY, UNFINISHED, is_partitioned
 from cmcore.engines.session import connected
 from cmcore.errors import MigrationError
 from cmcore.keys import now
 from cmcore.layout import quoted
 from cmcore.partitions.belongings import Belongings, in_the_way
+from cmcore.partitions.leftovers import (
+    KEY_ENDING,
+    drop_check,
+    drop_indexes,
+    leftover_indexes,
+    leftovers,
+)
 from cmcore.partitions.months import MONTHS_OF_A_YEAR, Month
 from cmcore.partitions.pieces import (
     DEFAULT,
@@ -32,16 +39,12 @@ from cmcore.partitions.pieces import (
 from cmcore.schema import present
 from cmcore.schema.columns import NewIndex, names
 from cmcore.schema.guard import wait_for_runners
-from cmcore.schema.online import build, drop_index, in_turn
+from cmcore.schema.online import build, in_turn
 from cmcore.schema.patience import BRIEFLY, PATIENTLY, attempt
 
 Progress = Callable[[int, int], object]
 
-# Should a conversion be killed, this holds until the next one; its name is what whoever
-# writes an entry after the month would read.
-_OLDER = "ck_rerun_cmcore_partition_convert"
 _WHAT = "Partitions"
-_KEY_SUFFIX = "_pkey"
 _LONGEST_NAME = 63
 # The clocks of writers differ, and the conversion itself takes its time.
 _MARGIN = timedelta(days=1)
@@ -93,9 +96,9 @@ class _Conversion:
         self._bound = _bound(db)
         self._piece = f"{TRAIL}_before_{self._bound}"
         key = (*primary_key(db, TRAIL), PARTED_BY)
-        self._key = NewIndex(f"{self._piece}{_KEY_SUFFIX}", TRAIL, key, True, None)
+        self._key = NewIndex(f"{self._piece}{KEY_ENDING}", TRAIL, key, True, None)
         taken = taken_names(db, self._piece, DEFAULT)
-        obstacles = in_the_way(db, _OLDER) + [f"relation {name}" for name in taken]
+        obstacles = in_the_way(db, UNFINISHED) + [f"relation {name}" for name in taken]
         if obstacles:
             raise MigrationError(refusal("converted", obstacles))
 
@@ -133,11 +136,12 @@ class _Conversion:
         return [text for text, _ in steps]
 
     def _build(self) -> None:
+        drop_indexes(self._db, but=self._key.name)
         if not present.has_index(self._db, self._key):
             build(self._db, self._key)
 
     def _check(self) -> None:
-        table, name = quoted(TRAIL), quoted(_OLDER)
+        table, name = quoted(TRAIL), quoted(UNFINISHED)
         bound = literal(self._bound.start.isoformat())
         add = (
             f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT"
@@ -180,7 +184,7 @@ class _Conversion:
             f"ALTER TABLE {table} ATTACH PARTITION {piece}"
             f" FOR VALUES FROM (MINVALUE) TO ({bound})",
         )
-        run(db, f"ALTER TABLE {piece} DROP CONSTRAINT {quoted(_OLDER)}")
+        run(db, f"ALTER TABLE {piece} DROP CONSTRAINT {quoted(UNFINISHED)}")
         run(db, f"CREATE TABLE {quoted(DEFAULT)} PARTITION OF {table} DEFAULT")
         belongings.arrive(db)
         run(db, f"ALTER TABLE {quoted(DEFAULT)} OWNER TO {belongings.owner}")
@@ -197,10 +201,10 @@ class _Conversion:
             " JOIN pg_class c ON c.oid = i.indexrelid LEFT JOIN pg_constraint u"
             " ON u.conindid = c.oid AND u.conrelid = i.indrelid AND u.contype = 'u'"
             f" WHERE i.indrelid = '{TRAIL}'::regclass AND NOT i.indisprimary"
-            " AND i.indisvalid AND c.relname <> ? ORDER BY 1",
-            (self._key.name,),
+            " AND i.indisvalid ORDER BY 1",
         )
-        return dict(found)
+        ahead = leftover_indexes(self._db)
+        return {name: sql for name, sql in found if name not in ahead}
 
     def _rename(self, index: str, number: int) -> None:
         """Give an index, and its constraint if it has one, a name of the partition."""
@@ -214,13 +218,12 @@ class _Conversion:
         """Leave nothing behind of a swap that did not come; say what could not go."""
         if is_partitioned(self._db, TRAIL):
             return ""
-        name = quoted(_OLDER)
-        drop = f"ALTER TABLE {quoted(TRAIL)} DROP CONSTRAINT IF EXISTS {name}"
         try:
-            attempt(self._db, BRIEFLY, lambda: run(self._db, drop))
-            drop_index(self._db, self._key.name)
+            drop_check(self._db)
+            drop_indexes(self._db)
         except (peewee.DatabaseError, MigrationError):
-            return f"{_OLDER} or {self._key.name} stays: convert again, and it goes."
+            left = ", ".join(leftovers(self._db))
+            return f"{left} stays: convert again, or revert, and it goes."
         return ""
 
 
@@ -279,7 +282,7 @@ def _constraints(db: Any) -> dict[str, str]:
         "SELECT conname::text, pg_get_constraintdef(oid) FROM pg_constraint"
         f" WHERE conrelid = '{TRAIL}'::regclass AND contype IN ('c', 'f', 'u')"
         " AND conname <> ? ORDER BY contype, conname",
-        (_OLDER,),
+        (UNFINISHED,),
     )
     return dict(found)
 
@@ -299,5 +302,6 @@ def refusal(what: str, obstacles: Sequence[str]) -> str:
     """Say what is in the way of something, and what can be done about it."""
     return (
         f"{TRAIL} cannot be {what}, and nothing was changed: there is "
-        f"{'; '.join(obstacles)}. Drop it first, and make it again afterwards."
+        f"{'; '.join(obstacles)}. What is named alone has to be dropped first, and can "
+        "be made again afterwards."
     )

@@ -6,7 +6,7 @@ import peewee
 
 from cmcore.engines.catalog import columns, primary_key
 from cmcore.engines.introspection import rows, run
-from cmcore.engines.partitioning import PARTED_BY, pieces, tables_beside
+from cmcore.engines.partitioning import PARTED_BY, needed_by, pieces, tables_beside
 from cmcore.layout import quoted
 from cmcore.partitions.entries import entries_of
 from cmcore.partitions.months import Month
@@ -57,6 +57,7 @@ def drop_empty(db: peewee.Database, cutoff: Month) -> list[str]:
         for piece in pieces(db, TRAIL)
         if piece.end is not None
         and piece.end <= cutoff.start
+        and not needed_by(db, piece.name)
         and _is_empty(db, piece.name)
         and attempt(db, BRIEFLY, functools.partial(_drop_if_empty, db, piece.name))
     ]
@@ -68,6 +69,8 @@ def _drop_if_empty(db: peewee.Database, piece: str) -> bool:
     run(db, lock)
     if not _is_empty(db, piece):
         return False
+    # Detached first, a foreign key of others to the trail does not need it.
+    run(db, f"ALTER TABLE {quoted(TRAIL)} DETACH PARTITION {quoted(piece)}")
     run(db, f"DROP TABLE {quoted(piece)}")
     return True
 

@@ -8,6 +8,8 @@ from cmcore.engines.health import Finding
 from cmcore.engines.introspection import rows
 from cmcore.engines.partitioning import Piece, pieces
 from cmcore.layout import quoted
+from cmcore.partitions.detached import detached_months, table_of
+from cmcore.partitions.leftovers import has_leftover_check, leftovers
 from cmcore.partitions.months import Month
 from cmcore.partitions.pieces import TRAIL
 
@@ -16,19 +18,43 @@ _CURE = "Run `cmcore partition ensure`, and every day from cron."
 
 
 def examine_partitions(db: peewee.Database) -> list[Finding]:
-    """Look for months without a partition, and for entries that ended up in none.
+    """Look for months without a partition, and for what was not finished.
 
-    Changes nothing; there is no finding where the trail is not partitioned.
+    Changes nothing; there is no finding where nobody ever began with partitions.
     """
     found = pieces(db, TRAIL)
+    texts = [*_unfinished(db, found), *_detached(db)]
+    faults = [*_stranded(db, found), *_lacking(found)] if found else []
+    if faults:
+        texts.append(f"{'; '.join(faults)}. {_CURE}")
+    if texts:
+        return [Finding(_CHECK, False, " ".join(texts))]
     if not found:
         return []
-    faults = [*_stranded(db, found), *_lacking(found)]
-    if faults:
-        return [Finding(_CHECK, False, f"{'; '.join(faults)}. {_CURE}")]
     ends = [Month.of(piece.end).shifted(-1) for piece in found if piece.end]
     until = f", the last month is {max(ends)}" if ends else ""
     return [Finding(_CHECK, True, f"{len(found)} partitions{until}")]
+
+
+def _unfinished(db: peewee.Database, found: list[Piece]) -> list[str]:
+    """Say what a conversion or a reversion left that was interrupted."""
+    left = ", ".join(leftovers(db))
+    if not left:
+        return []
+    if found:
+        return [f"{left} is left of a revert. Run `cmcore partition revert` again."]
+    danger = " which refuses entries of later months" * has_leftover_check(db)
+    return [
+        f"{left} is left of a conversion,{danger or ' which was interrupted'}. Run "
+        "`cmcore partition convert` again, or `cmcore partition revert`."
+    ]
+
+
+def _detached(db: peewee.Database) -> list[str]:
+    """Name the months that a retention has begun to take out."""
+    names = ", ".join(map(table_of, sorted(detached_months(db))))
+    cure = "Run `cmcore partition retain` again, which finishes it."
+    return [f"{names} is outside the trail. {cure}"] if names else []
 
 
 def _stranded(db: peewee.Database, found: list[Piece]) -> list[str]:

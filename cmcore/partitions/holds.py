@@ -9,12 +9,22 @@ from collections.abc import Callable
 
 import peewee
 
+from cmcore.engines.partitioning import needed_by
+from cmcore.partitions.detached import table_of
 from cmcore.partitions.months import Month
 
 Hold = Callable[[peewee.Database, Month], str | None]
 """Returns why a month has to stay, in words for people; None if it may go."""
 
-HOLDS: tuple[Hold, ...] = ()
+
+def _needed_by_others(db: peewee.Database, month: Month) -> str | None:
+    """Name what others made on the table of a month, which could not be dropped."""
+    table = table_of(month)
+    found = ", ".join(needed_by(db, table))
+    return f"{found} needs {table}. Drop it first." if found else None
+
+
+HOLDS: tuple[Hold, ...] = (_needed_by_others,)
 
 
 def reason_to_keep(db: peewee.Database, month: Month) -> str | None:

@@ -1,5 +1,6 @@
 """Putting an archived month back into the trail, to read it there again."""
 
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import peewee
 
 from cmcore.engines.failures import first_line
+from cmcore.engines.introspection import rows
 from cmcore.engines.lines import Lines
 from cmcore.engines.partitioning import is_partitioned
 from cmcore.engines.session import connected
 from cmcore.errors import ArchiveError
+from cmcore.layout import quoted
 from cmcore.models.schema_state import require_schema
 from cmcore.partitions.archives import ENDING, lines_in, verified
 from cmcore.partitions.detached import detached_months
@@ -20,6 +23,9 @@ from cmcore.partitions.pieces import TRAIL, add_month
 from cmcore.partitions.turns import alone_with
 
 _LONGEST = 16_000_000
+_SHOWN = 3
+_KEYS = 500
+
 logger = logging.getLogger("cmcore.partitions")
 
 
@@ -27,8 +33,9 @@ def restore(db: peewee.Database | peewee.Proxy, archive_file: Path | str) -> int
     """Put the entries of a file back into the trail; all of them, or none.
 
     An entry whose id is in the trail already is left as it is there. A reference to a
-    user who is gone becomes NULL, as it would have when that user went. The file stays,
-    and the next `retain` takes the month out again without writing it anew.
+    user who is gone becomes NULL, as it would have when that user went, and is logged
+    as a warning. The file stays, and the next `retain` takes the month out again
+    without writing anew what is as it is in the file.
 
     Args:
         db: The database; connected for the length of the call if it is not. It may be
@@ -59,9 +66,17 @@ def restore(db: peewee.Database | peewee.Proxy, archive_file: Path | str) -> int
                 f"{path} have. Add it first; nothing was changed."
             )
             raise ArchiveError(msg)
+        gone = _missing(lines, path)
         with alone_with(database):
             _make_room(database, manifest.month)
             count = _insert(lines, path, names)
+    if count and gone:
+        logger.warning(
+            "%s names users who are no longer here, and whose references are NULL in "
+            "the trail therefore; the file keeps them: %s",
+            path,
+            ", ".join(gone[:_SHOWN]) + ", …" * (len(gone) > _SHOWN),
+        )
     logger.info("%s: %s entries are back in the trail", path, count)
     return count
 
@@ -76,6 +91,25 @@ def _make_room(db: peewee.Database, month: Month) -> None:
         raise ArchiveError(msg)
     if is_partitioned(db, TRAIL):
         add_month(db, month)
+
+
+def _missing(lines: Lines, path: Path) -> list[str]:
+    """Return what the entries of a file refer to and is not there any more."""
+    named: dict[tuple[str, str], set[str]] = {}
+    if lines.references:
+        for line in lines_in(path):
+            entry = json.loads(line)
+            for column, reference in lines.references.items():
+                if entry.get(column) is not None:
+                    named.setdefault(reference, set()).add(entry[column])
+    gone: set[str] = set()
+    for (table, column), keys in named.items():
+        for some in peewee.chunked(sorted(keys), _KEYS):
+            marks = ", ".join("?" * len(some))
+            sql = f"SELECT {quoted(column)} FROM {quoted(table)}"
+            found = rows(lines.db, f"{sql} WHERE {quoted(column)} IN ({marks})", some)
+            gone |= set(some) - {key for (key,) in found}
+    return sorted(gone)
 
 
 def _batches(path: Path) -> Iterator[list[str]]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import peewee
 
 from cmcore.engines.session import connected
-from cmcore.errors import ConfigurationError
+from cmcore.errors import ConfigurationError, StillReferencedError
 from cmcore.models.schema_state import require_schema
 from cmcore.partitions.archives import Archive, unwritable
 from cmcore.partitions.detached import detached_months, drop_empty
@@ -33,8 +33,8 @@ class ArchivedMonth(NamedTuple):
     Attributes:
         month: Which one, as 2026_03.
         rows: How many entries left the trail.
-        file: The last file that was written for it. Entries that were in a file before
-            are not written again.
+        file: The last file of the month, which may have fewer entries: those that
+            were in a file before are not written again.
     """
 
     month: str
@@ -103,9 +103,8 @@ def retain(
         PendingMigrationsError: The database has no trail, or an older one.
         ArchiveError: A file is not what its manifest says or cannot be written, or
             another run is at work. What is in no file is still in the trail.
-        StillReferencedError: Rows of the application refer to an entry.
     """
-    if archive is None:
+    if archive is None or not str(archive):
         msg = "archive is missing: name the folder that old months go to."
         raise ConfigurationError(msg)
     if type(months) is not int or months < 1:
@@ -141,7 +140,13 @@ class _Retention:
             meter = Meter(sum(going.values()), progress)
             for month, rows in going.items():
                 meter.begin(rows)
-                done.append(self._retired(month, meter))
+                try:
+                    done.append(self._retired(month, meter))
+                except StillReferencedError as error:
+                    held.append(HeldMonth(str(month), str(error)))
+                except Exception as error:
+                    error.add_note(_told([each for each in done if each]))
+                    raise
             meter.begin(0)
         if not self._is_rehearsal:
             for name in drop_empty(self._db, self._cutoff):
@@ -186,3 +191,9 @@ class _Retention:
                 except OSError as error:
                     raise unwritable(self._folder, error) from error
             yield
+
+
+def _told(done: list[ArchivedMonth]) -> str:
+    """Say what is in the archive although a run could not go on."""
+    months = ", ".join(month.month for month in done) or "none"
+    return f"Months that were taken out before: {months}."

@@ -10,16 +10,22 @@ import peewee
 
 from cmcore.engines.catalog import columns, primary_key
 from cmcore.engines.introspection import rows, run
-from cmcore.engines.partitioning import PARTED_BY, is_partitioned, pieces
+from cmcore.engines.partitioning import PARTED_BY, is_partitioned, needed_by, pieces
 from cmcore.engines.session import connected
 from cmcore.errors import MigrationError
 from cmcore.layout import quoted
 from cmcore.partitions.belongings import Belongings, in_the_way
 from cmcore.partitions.conversion import Progress, key_name_of, lock_for_swap, refusal
+from cmcore.partitions.leftovers import (
+    PLAIN_KEY_ENDING,
+    drop_check,
+    drop_indexes,
+    leftovers,
+)
 from cmcore.partitions.pieces import TRAIL, refusing, require_engine, require_trail
 from cmcore.schema import present
 from cmcore.schema.columns import NewIndex, names
-from cmcore.schema.online import build, drop_index, in_turn
+from cmcore.schema.online import build, in_turn
 from cmcore.schema.patience import BRIEFLY, attempt
 
 _GONE = "audit_logs_partitioned"
@@ -50,7 +56,8 @@ def revert(
         progress: Is called with the steps that are done, and how many there are.
 
     Returns:
-        What was done, or would be, in sentences; nothing for a plain table.
+        What was done, or would be, in sentences. Of a plain table only what a
+        conversion left that was interrupted goes.
 
     Raises:
         ConfigurationError: The engine has no partitions.
@@ -63,8 +70,18 @@ def revert(
         require_trail(database)
         with in_turn(database):
             if not is_partitioned(database, TRAIL):
-                return []
+                return _tidied(database, dry_run)
             return _revert(database, dry_run, progress or (lambda *_: None))
+
+
+def _tidied(db: peewee.Database, dry_run: bool) -> list[str]:
+    """Drop what an interrupted conversion left on a plain table."""
+    left = leftovers(db)
+    if left and not dry_run:
+        with refusing("The rest of a conversion stays"):
+            drop_check(db)
+            drop_indexes(db)
+    return [f"Drop {name}, which an interrupted conversion left." for name in left]
 
 
 def _revert(db: peewee.Database, dry_run: bool, progress: Progress) -> list[str]:
@@ -75,7 +92,7 @@ def _revert(db: peewee.Database, dry_run: bool, progress: Progress) -> list[str]
     }
     piece = max(counts, key=lambda name: counts[name])
     key = tuple(name for name in primary_key(db, TRAIL) if name != PARTED_BY)
-    heir = _Heir(piece, NewIndex(f"{piece}_plain_pkey", piece, key, True, None))
+    heir = _Heir(piece, NewIndex(f"{piece}{PLAIN_KEY_ENDING}", piece, key, True, None))
     moving = sum(counts.values()) - counts[piece]
     told = [
         f"Build the key ({', '.join(key)}) on {piece}, beside writers.",
@@ -87,6 +104,7 @@ def _revert(db: peewee.Database, dry_run: bool, progress: Progress) -> list[str]
     try:
         with refusing(f"{TRAIL} is partitioned as before"):
             progress(0, len(told))
+            drop_indexes(db, but=heir.key.name)
             if not present.has_index(db, heir.key):
                 build(db, heir.key)
             progress(1, len(told))
@@ -95,9 +113,9 @@ def _revert(db: peewee.Database, dry_run: bool, progress: Progress) -> list[str]
     except BaseException as error:
         if is_partitioned(db, TRAIL):
             try:
-                drop_index(db, heir.key.name)
+                drop_indexes(db)
             except peewee.DatabaseError:
-                error.add_note(f"The index {heir.key.name} stays. Drop it, or go on.")
+                error.add_note(f"The index {heir.key.name} stays: revert again.")
         raise
     return told
 
@@ -105,6 +123,8 @@ def _revert(db: peewee.Database, dry_run: bool, progress: Progress) -> list[str]
 def _refuse(db: peewee.Database) -> None:
     """Refuse what cannot go over, and ids that are there twice."""
     obstacles = in_the_way(db, "")
+    for piece in pieces(db, TRAIL):
+        obstacles += [f"{name}, on {piece.name}" for name in needed_by(db, piece.name)]
     twice = rows(
         db,
         f"SELECT id FROM {quoted(TRAIL)} GROUP BY id HAVING count(*) > 1"

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import peewee
 
-from cmcore.engines.introspection import run
+from cmcore.engines.introspection import rows, run
 from cmcore.errors import MigrationError
 from cmcore.schema.guard import is_lock_conflict
 
@@ -41,14 +41,21 @@ def attempt(db: Any, wait: str, work: Callable[[], Result]) -> Result:
                 run(db, f"SET LOCAL lock_timeout = '{wait}'")
                 return work()
         except peewee.OperationalError as error:
-            if not is_worth_another_try(error, number):
+            if not is_worth_another_try(error, number, lambda: _holders(db)):
                 raise
             number += 1
             time.sleep(PAUSE)
 
 
-def is_worth_another_try(error: peewee.DatabaseError, number: int) -> bool:
+def is_worth_another_try(
+    error: peewee.DatabaseError, number: int, holders: Callable[[], str] = str
+) -> bool:
     """Tell whether a lock was in the way, and there are attempts left.
+
+    Args:
+        error: What the database said.
+        number: How many attempts there were before.
+        holders: Names whoever may hold the lock.
 
     Raises:
         MigrationError: A lock was in the way in this last attempt too.
@@ -58,7 +65,22 @@ def is_worth_another_try(error: peewee.DatabaseError, number: int) -> bool:
     if number + 1 < ATTEMPTS:
         return True
     msg = (
-        f"another transaction kept a table locked through {ATTEMPTS} attempts. End it, "
-        "and run again."
+        f"another transaction kept a table locked through {ATTEMPTS} attempts"
+        f"{holders()}. End it, and run again."
     )
     raise MigrationError(msg) from error
+
+
+def _holders(db: peewee.Database) -> str:
+    """Name the oldest transactions of others that hold locks of tables."""
+    found = rows(
+        db,
+        "SELECT format('process %s of %s, %s for %s s', pid, usename, state,"
+        " extract(epoch FROM now() - xact_start)::int) FROM pg_stat_activity"
+        " WHERE pid <> pg_backend_pid() AND pid IN (SELECT pid FROM pg_locks"
+        " WHERE locktype = 'relation' AND granted AND relation >= 16384"
+        " AND database = (SELECT oid FROM pg_database"
+        " WHERE datname = current_database())) ORDER BY xact_start LIMIT 3",
+    )
+    names = "; ".join(name for (name,) in found)
+    return f" (perhaps {names})" if names else ""

@@ -60,7 +60,7 @@ def test_retain_archives_the_months_that_are_due(
     assert (result.exit_code, result.stdout) == (0, rehearsed.stdout)
     assert result.stderr == "3 entries archived.\n"
     assert [line.split() for line in result.stdout.splitlines()] == [
-        ["Month", "Entries", "File"],
+        ["Month", "Entries", "Newest", "file"],
         [str(OLD[0]), "1", str(archive / FILES[0])],
         [str(OLD[1]), "2", str(archive / FILES[1])],
     ]
@@ -116,7 +116,10 @@ def test_restore_brings_a_month_back(run: Run, url: str, tmp_path: Path) -> None
     ]
     assert months_of(url) == [str(OLD[1]), str(THIS.shifted(-12))]
     again = run("partition", "restore", file, "--json", "--database", url)
-    assert json.loads(again.stdout) == {"file": file, "rows": 0}
+    assert json.loads(again.stdout) == {
+        "files": [{"file": file, "rows": 0}],
+        "rows": 0,
+    }
 
 
 def test_restore_refuses_what_is_not_whole(run: Run, url: str, tmp_path: Path) -> None:
@@ -204,3 +207,26 @@ def test_wrong_options_are_usage(run: Run, url: str) -> None:
     for options in ((), ("--archive", "a", "--months", "0")):
         result = run("partition", "retain", *options, "--database", url)
         assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_restore_takes_several_files(run: Run, url: str, tmp_path: Path) -> None:
+    """As a shell expands a pattern; a second time all entries are there."""
+    run("partition", "retain", "--archive", str(tmp_path), "--database", url)
+    files = [str(tmp_path / name) for name in FILES]
+    result = run("partition", "restore", *files, "--json", "--database", url)
+    assert json.loads(result.stdout)["rows"] == 3
+    again = run("partition", "restore", *files, "--json", "--database", url)
+    assert json.loads(again.stdout)["rows"] == 0
+
+
+def test_an_empty_name_of_a_folder_is_refused(
+    run: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable that is not set must not archive into the current folder."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    result = run("partition", "retain", "--archive", "", "--database", url)
+    assert result.exit_code == 2
+    assert "archive is missing" in result.stderr
+    assert list(here.iterdir()) == []

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import psycopg2
@@ -219,3 +220,40 @@ def asking_for_passwords(server: str, role: str) -> Iterator[None]:
     finally:
         rules.write_text(given, encoding="utf-8")
         run_sql(server, "SELECT pg_reload_conf()")
+
+
+@pytest.mark.postgresql
+def test_a_role_without_rights_is_told(run: Run, make_url: MakeUrl) -> None:
+    """What the database refuses is one sentence, with a cure, and no traceback."""
+    url = make_url("postgresql", migrated=True)
+    role = "cmcore_test_nobody"
+    run_sql(url, f"DROP ROLE IF EXISTS {role}")
+    run_sql(url, f"CREATE ROLE {role}")
+    mark = "&" if "?" in url else "?"
+    try:
+        for command in (["partition", "report"], ["doctor"], ["status"]):
+            asked = f"{url}{mark}options=-crole%3D{role}"
+            result = run(*command, "--database", asked)
+            assert result.exit_code == 1, result.output
+            assert "permission denied" in result.stderr
+            assert "Use a role that may" in result.stderr
+    finally:
+        run_sql(url, f"DROP ROLE {role}")
+
+
+@pytest.mark.postgresql
+def test_a_connection_that_is_lost_is_told(
+    run: Run, make_url: MakeUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a server that cannot be reached, whatever failed in the end."""
+    url = make_url("postgresql", migrated=True)
+
+    def lost(db: Any) -> None:
+        pid = db.connection().info.backend_pid
+        run_sql(url, f"SELECT pg_terminate_backend({pid})")
+        db.execute_sql("SELECT 1")
+
+    monkeypatch.setattr("cmcore.partitions.report", lost)
+    result = run("partition", "report", "--database", url)
+    assert result.exit_code == 3, result.output
+    assert "The connection was lost" in result.stderr

@@ -8,7 +8,7 @@ import pytest
 
 import cmcore
 from cmcore.engines.catalog import rows
-from cmcore.engines.partitioning import is_partitioned, pieces
+from cmcore.engines.partitioning import UNFINISHED, is_partitioned, pieces
 from cmcore.errors import (
     ConfigurationError,
     MigrationError,
@@ -88,7 +88,7 @@ def test_no_check_of_the_conversion_stays(converted: peewee.Database) -> None:
     found = rows(
         converted,
         "SELECT conname FROM pg_constraint WHERE conname = ?",
-        (conversion._OLDER,),
+        (UNFINISHED,),
     )
     assert found == []
 

@@ -40,6 +40,10 @@ def test_the_queries_for_a_monitor_find_what_is_wrong(
     }
     assert (default, lacking) == ([(0,)], [(False,)])
     tables.run_out(converted)
+    converted.execute_sql(
+        "CREATE TABLE audit_logs_far PARTITION OF audit_logs"
+        " FOR VALUES FROM ('2200-01-01') TO ('2200-02-01')"
+    )
     tables.add(converted, [THIS.shifted(1).start])
     _, default, lacking = answers(converted)
     assert (default, lacking) == ([(1,)], [(True,)])

@@ -9,10 +9,13 @@ import peewee
 import pytest
 
 import cmcore
+from cmcore.engines.health import examine_engine
 from cmcore.engines.introspection import rows, run
-from cmcore.engines.partitioning import pieces
-from cmcore.partitions import retain, retention
+from cmcore.engines.partitioning import UNFINISHED, pieces
+from cmcore.partitions import conversion, convert, retain, retention, revert
+from cmcore.partitions.health import examine_partitions
 from cmcore.partitions.months import Month
+from cmcore.partitions.pieces import add_month
 from tests.partitions.old_months import (
     ago,
     fill,
@@ -20,7 +23,7 @@ from tests.partitions.old_months import (
     ids,
     snapshot,
 )
-from tests.partitions.tables import add, places
+from tests.partitions.tables import add, anatomy, places
 
 
 @pytest.mark.postgresql
@@ -110,3 +113,79 @@ def tables(db: peewee.Database) -> list[str]:
     """Return the names of all tables."""
     sql = "SELECT relname::text FROM pg_class WHERE relkind = 'r'"
     return [name for (name,) in rows(db, sql)]
+
+
+@pytest.mark.postgresql
+def test_a_month_whose_table_others_need_is_held(
+    monthly: peewee.Database, folder: Path
+) -> None:
+    """It stays in the trail and is named, and the others go."""
+    fill(monthly, -2, -3, -4)
+    table = f"audit_logs_{ago(-3)}"
+    run(monthly, f"CREATE VIEW theirs AS SELECT count(*) FROM {table}")
+    run(
+        monthly,
+        "CREATE TABLE notes (id varchar(36), at timestamptz, FOREIGN KEY"
+        " (id, at) REFERENCES audit_logs (id, created_at))",
+    )
+    run(monthly, f"INSERT INTO notes SELECT id, created_at FROM audit_logs_{ago(-4)}")
+    told = retain(monthly, 1, folder)
+    assert [month.month for month in told.months] == [str(ago(-2))]
+    reasons = {month.month: month.reason for month in told.held}
+    assert reasons[str(ago(-3))] == f"view theirs needs {table}. Drop it first."
+    assert "notes" in reasons[str(ago(-4))]
+    assert len(ids(monthly)) == 6
+    run(monthly, "DROP VIEW theirs")
+    run(monthly, "DROP TABLE notes")
+    assert retain(monthly, 1, folder).rows == 6
+
+
+@pytest.mark.postgresql
+def test_what_is_detached_or_left_of_a_conversion_is_a_fault(
+    server: peewee.Database, folder: Path
+) -> None:
+    """Doctor and report name what was interrupted, and the command that ends it."""
+    assert examine_partitions(server) == []
+    prepared = conversion._Conversion(server)
+    prepared._build()
+    prepared._check()
+    [finding] = examine_partitions(server)
+    assert UNFINISHED in finding.text
+    assert "cmcore partition convert" in finding.text
+    assert [f.text for f in examine_engine(server) if not f.is_fine] == []
+    told = revert(server, dry_run=True)
+    assert len(told) == 2
+    assert revert(server) == told
+    assert examine_partitions(server) == []
+    convert(server)
+    add_month(server, ago(-1))
+    detach_first(server)
+    add_month(server, ago(-1))
+    run(server, f"ALTER TABLE audit_logs DETACH PARTITION audit_logs_{ago(-1)}")
+    assert "partition retain" in next(
+        f.text for f in examine_partitions(server) if not f.is_fine
+    )
+    retain(server, 1, folder)
+    assert all(f"{ago(-1)}" not in f.text for f in examine_partitions(server))
+
+
+def detach_first(db: peewee.Database) -> None:
+    """Take the partition of what was there before out of the trail."""
+    run(db, f'DROP TABLE "{pieces(db, "audit_logs")[0].name}"')
+
+
+@pytest.mark.postgresql
+def test_a_key_that_an_interrupted_conversion_left_does_not_stay(
+    server: peewee.Database,
+) -> None:
+    """Whatever month it names, the next conversion drops it."""
+    fresh = anatomy(server)
+    run(
+        server,
+        "CREATE UNIQUE INDEX audit_logs_before_2020_01_pkey"
+        " ON audit_logs (id, created_at)",
+    )
+    assert "9 indexes" in convert(server, dry_run=True)[2]
+    convert(server)
+    revert(server)
+    assert anatomy(server) == fresh

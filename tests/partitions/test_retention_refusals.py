@@ -14,7 +14,6 @@ from cmcore.errors import (
     DatabaseLockedError,
     MigrationError,
     PendingMigrationsError,
-    StillReferencedError,
 )
 from cmcore.partitions import retain
 from tests.conftest import MakeUrl, connected
@@ -158,16 +157,18 @@ def test_a_trigger_that_keeps_entries_is_noticed(
 def test_rows_that_refer_to_an_entry_are_told(
     database: peewee.Database, folder: Path
 ) -> None:
-    """An application's foreign key to an entry keeps it, with cmcore's error."""
-    fill(database, -2)
+    """An application's foreign key to an entry keeps its month, and others go."""
+    fill(database, -3, -2)
     run(
         database,
         "CREATE TABLE notes (entry VARCHAR(36) NOT NULL"
         " REFERENCES audit_logs (id), note TEXT)",
     )
     run(database, "INSERT INTO notes VALUES ('m02-000001', 'look')")
-    with pytest.raises(StillReferencedError, match="audit_logs"):
-        retain(database, 1, folder)
+    told = retain(database, 1, folder)
+    assert [month.month for month in told.months] == [str(ago(-3))]
+    assert [month.month for month in told.held] == [str(ago(-2))]
+    assert "refer" in told.held[0].reason
     assert len(ids(database)) == 3
     run(database, "DELETE FROM notes")
     assert retain(database, 1, folder).rows == 3
