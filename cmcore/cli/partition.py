@@ -40,7 +40,7 @@ def convert(db: peewee.Database, *, dry_run: bool, as_json: bool) -> None:
     Nothing is copied: what is there becomes one partition. Others read and write
     meanwhile.
     """
-    with progress_bar("Converting", is_wanted=not as_json) as progress:
+    with progress_bar("Converting", is_wanted=not as_json and not dry_run) as progress:
         steps = partitions.convert(db, dry_run=dry_run, progress=progress)
     _show_steps(steps, dry_run=dry_run, as_json=as_json)
 
@@ -55,7 +55,7 @@ def revert(db: peewee.Database, *, dry_run: bool, as_json: bool) -> None:
     The largest partition becomes the table; the entries of all others move into it,
     and nobody can read or write the trail for as long as that takes.
     """
-    with progress_bar("Reverting", is_wanted=not as_json) as progress:
+    with progress_bar("Reverting", is_wanted=not as_json and not dry_run) as progress:
         steps = partitions.revert(db, dry_run=dry_run, progress=progress)
     _show_steps(steps, dry_run=dry_run, as_json=as_json)
 

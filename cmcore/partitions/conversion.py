@@ -5,7 +5,7 @@ is done before, while others read and write; the swap itself is one short transa
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import peewee
@@ -258,14 +258,15 @@ def _bound(db: peewee.Database) -> Month:
         MigrationError: An entry is dated more than a year ahead.
     """
     moment = now()
-    newest: datetime | None
-    [(newest,)] = rows(db, f"SELECT max(created_at) FROM {quoted(TRAIL)}")
-    last = max(Month.of(moment + _MARGIN), Month.of(newest or moment))
+    sql = f"SELECT id, created_at FROM {quoted(TRAIL)} ORDER BY created_at DESC LIMIT 1"
+    newest = next(iter(rows(db, sql)), ("", moment))
+    last = max(Month.of(moment + _MARGIN), Month.of(newest[1]))
     if last > Month.of(moment).shifted(MONTHS_OF_A_YEAR):
         msg = (
-            f"{TRAIL} cannot be converted, and nothing was changed: its newest entry "
-            f"is of {newest}, so that all new entries would stay in one partition "
-            "until then. Correct created_at of such entries first."
+            f"{TRAIL} cannot be converted, and nothing was changed: the entry "
+            f"{newest[0]} is of {newest[1]}, so that all new entries would stay in one "
+            "partition until then. Correct the created_at of such entries by SQL, and "
+            "record that you did."
         )
         raise MigrationError(msg)
     return last.shifted(1)

@@ -18,7 +18,7 @@ _INDEXES = f"""
     JOIN pg_class c ON c.oid = i.indexrelid
     JOIN pg_class t ON t.oid = i.indrelid
     LEFT JOIN pg_inherits h ON h.inhrelid = t.oid
-    WHERE NOT i.indisprimary AND '{TRAIL}'::regclass IN (t.oid, h.inhparent)
+    WHERE NOT i.indisprimary AND to_regclass('{TRAIL}') IN (t.oid, h.inhparent)
     AND (c.relname ~ '^{TRAIL}_before_[0-9]+_[0-9]+{KEY_ENDING}$' AND t.relkind = 'r'
         OR c.relname ~ '^{TRAIL}_.*{PLAIN_KEY_ENDING}$')
     ORDER BY 1
