@@ -17,6 +17,7 @@ import peewee
 
 from cmcore.engines.introspection import is_sqlite, rows, run
 from cmcore.engines.postgresql_catalog import is_ordinary_table
+from cmcore.engines.session import turn
 from cmcore.errors import MigrationError
 from cmcore.layout import quoted
 from cmcore.schema import orphans, patience, present, tables
@@ -78,15 +79,17 @@ def in_turn(db: peewee.Database) -> Iterator[None]:
         return
     limits = ("lock_timeout", "statement_timeout")
     before = [_value(db, "SELECT current_setting(?)", name) for name in limits]
-    while not _value(db, "SELECT pg_try_advisory_lock(?)", _TURN):
+    while True:
+        with turn(db, _TURN) as is_ours:
+            if is_ours:
+                try:
+                    _value(db, "SELECT set_config('statement_timeout', '0', false)")
+                    yield
+                finally:
+                    for name, value in zip(limits, before, strict=True):
+                        _value(db, "SELECT set_config(?, ?, false)", name, value)
+                return
         time.sleep(patience.PAUSE)
-    try:
-        _value(db, "SELECT set_config('statement_timeout', '0', false)")
-        yield
-    finally:
-        for name, value in zip(limits, before, strict=True):
-            _value(db, "SELECT set_config(?, ?, false)", name, value)
-        _value(db, "SELECT pg_advisory_unlock(?)", _TURN)
 
 
 def add_columns(db: peewee.Database, table: str, columns: Sequence[Column]) -> None:
