@@ -7,6 +7,7 @@ from typing import NamedTuple
 import peewee
 
 from cmcore.engines.introspection import is_sqlite, rows
+from cmcore.engines.postgresql_catalog import is_partitioned_table
 
 # The column of time by whose ranges a table is partitioned, which is part of its key.
 PARTED_BY = "created_at"
@@ -39,14 +40,7 @@ def can_partition(db: peewee.Database) -> bool:
 
 def is_partitioned(db: peewee.Database, table: str) -> bool:
     """Tell whether a table is partitioned."""
-    if not can_partition(db):
-        return False
-    found = rows(
-        db,
-        "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(quote_ident(?))",
-        (table,),
-    )
-    return found == [("p",)]
+    return can_partition(db) and is_partitioned_table(db, table)
 
 
 def pieces(db: peewee.Database, table: str) -> list[Piece]:

@@ -157,8 +157,17 @@ def parts_on_columns(
 
 def is_ordinary_table(db: peewee.Database, name: str) -> bool:
     """Tell whether there is a table of that name that has no partitions."""
+    return _kind(db, name) == "r"
+
+
+def is_partitioned_table(db: peewee.Database, name: str) -> bool:
+    """Tell whether there is a table of that name that consists of partitions."""
+    return _kind(db, name) == "p"
+
+
+def _kind(db: peewee.Database, name: str) -> str | None:
     sql = f"SELECT relkind::text FROM pg_class WHERE oid = {_TABLE}"
-    return rows(db, sql, (name,)) == [("r",)]
+    return next((kind for (kind,) in rows(db, sql, (name,))), None)
 
 
 def constraint_definitions(db: peewee.Database, table: str) -> list[tuple[str, str]]:
