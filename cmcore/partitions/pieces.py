@@ -28,7 +28,7 @@ _WHAT = "Partitions"
 # for a moment, and only if there is something to do.
 FUNCTION = """\
 CREATE OR REPLACE FUNCTION {schema}create_audit_log_partition(
-    months integer DEFAULT 3,
+    months integer DEFAULT {months},
     first_month timestamptz DEFAULT now(),
     dry_run boolean DEFAULT false
 ) RETURNS SETOF text
@@ -208,7 +208,11 @@ def require_engine(db: peewee.Database) -> None:
 
 def function(schema: str = "") -> str:
     """Return the SQL that installs the function, in a schema such as `pg_temp.`."""
-    return FUNCTION.replace("{schema}", schema).replace("{key}", str(_KEY))
+    known = {"schema": schema, "months": MONTHS_AHEAD, "key": _KEY}
+    text = FUNCTION
+    for name, value in known.items():
+        text = text.replace(f"{{{name}}}", str(value))
+    return text
 
 
 def new_months(

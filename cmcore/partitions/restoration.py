@@ -66,11 +66,11 @@ def restore(db: peewee.Database | peewee.Proxy, archive_file: Path | str) -> int
                 f"{path} have. Add it first; nothing was changed."
             )
             raise ArchiveError(msg)
-        gone = _missing(lines, path)
         with alone_with(database):
             _make_room(database, manifest.month)
             count = _insert(lines, path, names)
-    if count and gone:
+        gone = _missing(lines, path) if count else []
+    if gone:
         logger.warning(
             "%s names users who are no longer here, and whose references are NULL in "
             "the trail therefore; the file keeps them: %s",

@@ -145,7 +145,9 @@ class _Retention:
                 except StillReferencedError as error:
                     held.append(HeldMonth(str(month), str(error)))
                 except Exception as error:
-                    error.add_note(_told([each for each in done if each]))
+                    gone = ", ".join(each.month for each in done if each)
+                    if gone:
+                        error.add_note(f"Months that were taken out before: {gone}.")
                     raise
             meter.begin(0)
         if not self._is_rehearsal:
@@ -191,9 +193,3 @@ class _Retention:
                 except OSError as error:
                     raise unwritable(self._folder, error) from error
             yield
-
-
-def _told(done: list[ArchivedMonth]) -> str:
-    """Say what is in the archive although a run could not go on."""
-    months = ", ".join(month.month for month in done) or "none"
-    return f"Months that were taken out before: {months}."
