@@ -7,6 +7,7 @@ to a further file.
 """
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,8 @@ from cmcore.partitions.archives import Archive
 from cmcore.partitions.detached import detached_months, drop, has_piece, table_of
 from cmcore.partitions.entries import BATCH, Held, entries_of
 from cmcore.partitions.pieces import TRAIL, detach
+
+logger = logging.getLogger("cmcore.partitions")
 
 Progress = Callable[[int, int], Any]
 
@@ -74,31 +77,39 @@ class Retirement:
     def carry_out(self) -> int:
         """Take the month out; return how many entries went.
 
+        Entries that come to the month again and again meanwhile stay for the next run.
+
         Raises:
-            ArchiveError: Entries change again and again before they can go.
+            ArchiveError: Entries change each time before they can go, and none went.
         """
-        gone = 0
+        gone = self._drop() if self._month in detached_months(self._db) else 0
+        lines = entries_of(self._db)
         for _ in range(_PASSES):
-            if self._month in detached_months(self._db):
-                gone += self._export(entries_of(self._db, table_of(self._month)))
-                with _refusals():
-                    drop(self._db, self._month)
-                continue
-            lines = entries_of(self._db)
             if not self._next(lines, None, 1):
                 return gone
             self._export(lines)
             if has_piece(self._db, self._month):
                 with _refusals():
                     detach(self._db, table_of(self._month))
+                gone += self._drop()
             else:
                 gone += self._remove(lines)
+        if gone:
+            logger.warning("%s is still written to; the rest stays", self._month)
+            return gone
         msg = (
             f"Entries of {self._month} were written or changed each time when they "
             "were in a file already. Find out what writes to so old a month, and run "
             "again."
         )
         raise ArchiveError(msg)
+
+    def _drop(self) -> int:
+        """Drop the table of a detached month, and return how many entries it had."""
+        gone = self._export(entries_of(self._db, table_of(self._month)))
+        with _refusals():
+            drop(self._db, self._month)
+        return gone
 
     def _export(self, lines: Lines, halves: int = 1) -> int:
         """Write what no file has, and return how many entries there are."""

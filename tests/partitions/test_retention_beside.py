@@ -180,3 +180,28 @@ def test_entries_that_never_rest_are_told(
     with pytest.raises(ArchiveError, match="each time"):
         retain(database, 1, folder)
     assert len(ids(database)) == 3
+
+
+def test_entries_that_never_stop_coming_wait_for_the_next_run(
+    trail: peewee.Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each pass takes entries and others come, the run ends, and says so."""
+    fill(trail, -2)
+    original = Retirement._export
+    come: list[str] = []
+
+    def export(self: Any, lines: Lines, halves: int = 1) -> int:
+        count = original(self, lines, halves)
+        come.append(f"late{len(come)}-")
+        add(trail, [ago(-2).start], prefix=come[-1])
+        return count
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Retirement, "_export", export)
+        first = retain(trail, 1, folder)
+    left = ids(trail)
+    assert 0 < len(left) < len(come)
+    second = retain(trail, 1, folder)
+    assert first.rows + second.rows == 3 + len(come)
+    assert second.rows == len(left)
+    assert ids(trail) == []
