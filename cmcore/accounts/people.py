@@ -2,6 +2,7 @@
 
 from cmcore.accounts import passwords
 from cmcore.accounts.events import is_self, tell
+from cmcore.accounts.rows import compare_and_set
 from cmcore.audit import AuditAction
 from cmcore.models import User, UserRole
 from cmcore.models.base import whole
@@ -65,8 +66,9 @@ def _set_active(
     user: User, action: AuditAction, description: str, *, is_active: bool
 ) -> None:
     with whole(User, always=True):
-        is_other = User.is_active != is_active
-        changes = User.select().where(User.id == user.id, is_other).exists()
+        # It holds the row: of two who do this at once the second finds it done.
+        same, other = {User.is_active: User.is_active}, User.is_active != is_active
+        changes = compare_and_set(User, same, User.id == user.id, other)
         user.is_active = is_active
         user.save(only=[User.is_active])
         if changes:

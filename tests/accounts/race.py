@@ -29,6 +29,11 @@ def demote(number: int, *keys: str) -> str:
     return "ok"
 
 
+def disable(_: int, user_id: str) -> None:
+    """Disable a user, as an administrator does."""
+    accounts.disable_user(User.get_by_id(user_id))
+
+
 def confirm(_: int, user_id: str, code: str) -> str:
     """Confirm an enrolment; all with the same code."""
     try:

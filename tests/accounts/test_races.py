@@ -12,7 +12,7 @@ from cmcore import accounts
 from cmcore.accounts.codes import renew_recovery_codes
 from cmcore.models import AuditLog, RecoveryCode, User
 from tests.accounts.conftest import EMAIL, PASSWORD, counters
-from tests.accounts.race import RUNNERS, confirm, demote, log_in, race
+from tests.accounts.race import RUNNERS, confirm, demote, disable, log_in, race
 from tests.conftest import MakeUrl, connected
 
 
@@ -107,3 +107,10 @@ def test_admins_cannot_remove_each_other(
     found = Counter(race(url, key, demote, *keys))
     assert set(found) == {"ok", "last"}
     assert User.select().where(User.role == "admin").count() == 1
+
+
+def test_a_user_is_disabled_once(ada: User, url: str, key: str) -> None:
+    """Twenty administrators do it at once: one entry says so."""
+    race(url, key, disable, ada.id)
+    assert not User.get_by_id(ada.id).is_active
+    assert AuditLog.select().where(AuditLog.action == "user_suspend").count() == 1
