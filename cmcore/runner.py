@@ -19,7 +19,7 @@ from peewee_migrate.router import Router
 
 from cmcore.engines.catalog import table_exists, taken_names
 from cmcore.engines.session import connected
-from cmcore.errors import MigrationError
+from cmcore.errors import DatabaseLockedError, MigrationError
 from cmcore.models.schema_state import forget_schema
 from cmcore.schema import history
 from cmcore.schema.guard import begin_locked
@@ -208,6 +208,10 @@ def _telling(done: Sequence[str], what: str) -> Iterator[None]:
         if done:
             text = str(error).rstrip(". ")
             error.args = (f"{text}. {what.format(', '.join(done))}",)
+        raise
+    except DatabaseLockedError as error:
+        if done:
+            error.add_note(what.format(", ".join(done)))
         raise
 
 

@@ -9,8 +9,8 @@ import peewee
 import pytest
 from peewee_migrate.models import MigrateHistory
 
-from cmcore.errors import DataLossRefusedError, MigrationError
-from cmcore.runner import migrate, pending, rollback
+from cmcore.errors import DatabaseLockedError, DataLossRefusedError, MigrationError
+from cmcore.runner import migrate, migrate_each, pending, rollback
 from cmcore.schema.history import FULL_HISTORY, TRAIL_HISTORY, inspect, scripts
 from tests import stock
 from tests.conftest import MakeUrl
@@ -290,3 +290,17 @@ def test_a_refusal_tells_what_was_done_before_it(db: Any) -> None:
     )
     assert pending(db) == SCRIPTS[1:]
     migrate(db, SCRIPTS[4])
+
+
+def test_a_lock_in_the_middle_tells_what_was_done_before_it(make_url: MakeUrl) -> None:
+    """The scripts that ran before stay, and are named; the rest can be run later."""
+    with stock.opened(make_url, "sqlite") as db:
+        scripts = migrate_each(db)
+        assert next(scripts) == SCRIPTS[0]
+        other = peewee.SqliteDatabase(db.database)
+        with other.atomic("IMMEDIATE"), pytest.raises(DatabaseLockedError) as caught:
+            next(scripts)
+        other.close()
+        text = f"Run before it, and still there: {SCRIPTS[0]}."
+        assert caught.value.__notes__ == [text]
+        assert migrate(db) == SCRIPTS[1:]
