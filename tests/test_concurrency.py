@@ -20,7 +20,7 @@ from cmcore.models import AuditLog, User
 from tests.conftest import unbind
 
 USERS = [f"user{i}" for i in range(8)]
-WRITES = 200
+WRITES = 1_000
 TASKS = 1_000
 PEER = "203.0.113.7"
 
@@ -169,7 +169,7 @@ class Worker:
 def test_eight_threads_with_eight_users_lose_and_mix_nothing(
     db: peewee.Database,
 ) -> None:
-    """8 threads of 200 writes: the trail is what each did, under its own user."""
+    """8 threads of 1,000 writes: the trail is what each did, under its own user."""
     Total.create(n=0)
     workers = [Worker(db, name) for name in USERS]
     with ThreadPoolExecutor(len(workers)) as pool:

@@ -24,6 +24,7 @@ from tests.stock import (
     rollback,
     rollback_to,
 )
+from tests.test_plain_sql import at_the_cursor
 
 PW_MIGRATE = "from peewee_migrate.cli import cli; cli()"
 
@@ -380,6 +381,28 @@ def test_later_runs_execute_no_earlier_script(sqlite: Any) -> None:
         "users",
     ]
     assert not [sql for sql in seen if "unusable-password" in sql]
+
+
+CHANGES = ("CREATE", "ALTER", "DROP", "COMMENT", "INSERT", "UPDATE", "DELETE")
+
+
+def test_the_newest_script_sends_nothing_of_the_others(db: Any) -> None:
+    """After all the others, its statements alone reach the cursor; then none do."""
+
+    def changes(*numbers: int) -> set[str]:
+        with at_the_cursor(db) as sent:
+            for number in numbers:
+                migrate(db, number)
+        texts = [item if isinstance(item, str) else item[0] for item in sent]
+        found = {" ".join(text.split()) for text in texts}
+        return {t for t in found if t.startswith(CHANGES) and FULL_HISTORY not in t}
+
+    *others, newest = range(1, len(SCRIPTS) + 1)
+    earlier, later = changes(*others), changes(newest)
+    assert len(earlier) > len(others)
+    assert later
+    assert earlier & later == set()
+    assert changes(newest) == set()
 
 
 def test_a_fake_run_records_and_creates_nothing(db: Any) -> None:

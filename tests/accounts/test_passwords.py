@@ -15,7 +15,14 @@ from cmcore import accounts
 from cmcore.accounts import passwords
 from cmcore.accounts.settings import STANDARD_HASHER, settings
 from cmcore.models import User
-from tests.accounts.conftest import EMAIL, PASSWORD, counters, login, newest
+from tests.accounts.conftest import (
+    EMAIL,
+    PASSWORD,
+    Authenticator,
+    counters,
+    login,
+    newest,
+)
 
 
 def hasher(**changes: Any) -> PasswordHasher:
@@ -106,6 +113,19 @@ def test_a_weaker_hash_is_upgraded_once(
     assert login()
     assert stored_hash(ada) == better
     assert User.get_by_id(ada.id).auth_epoch == epoch
+
+
+def test_a_hash_is_upgraded_after_both_factors(
+    ada: User, device: Authenticator, ours: PasswordHasher
+) -> None:
+    """The password alone, or with a wrong code, is no full success."""
+    weak = hasher(time_cost=1).hash(PASSWORD)
+    store(ada, weak)
+    for code in (None, "000000"):
+        assert not login(code=code)
+        assert stored_hash(ada) == weak
+    assert login(code=device.code())
+    assert not ours.check_needs_rehash(stored_hash(ada))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from tests.capture.forms import Form, check, parameters
 from tests.capture.witness import Witness
 
 SQLITE, POSTGRESQL = ("sqlite",), ("postgresql",)
-# Trials use up numbers of a sequence: there the kinds of keys without one are taken.
 
 
 @pytest.fixture
@@ -86,13 +85,7 @@ def test_form_with_hooks_and_psycopg3(
     check_hooks(psycopg3, kind, form, plugin(Witness()))
 
 
-@pytest.mark.parametrize(
-    ("engine", "kind", "form"),
-    [
-        *parameters(SQLITE, ("integer", "none")),
-        *parameters(POSTGRESQL, ("text",)),
-    ],
-)
+@pytest.mark.parametrize(("engine", "kind", "form"), parameters())
 def test_form_with_hooks(
     bench: Bench, kind: str, form: Form, plugin: Callable[..., Any]
 ) -> None:

@@ -1,5 +1,6 @@
 """What is printed on a terminal and elsewhere, and help."""
 
+import json
 import os
 import pty
 import subprocess
@@ -9,6 +10,26 @@ import cmcore
 from cmcore.models import AuditLog
 from tests.cli.conftest import Run
 from tests.conftest import MakeUrl, connected
+from tests.test_docs import commands
+
+READING = {
+    "audit list",
+    "audit show",
+    "doctor",
+    "partition report",
+    "plugins",
+    "status",
+    "user list",
+    "user show",
+}
+WRITING = {
+    "partition convert",
+    "partition ensure",
+    "partition restore",
+    "partition retain",
+    "partition revert",
+    "purge",
+}
 
 
 def test_a_terminal_gets_colours_unless_they_are_declined(make_url: MakeUrl) -> None:
@@ -16,6 +37,27 @@ def test_a_terminal_gets_colours_unless_they_are_declined(make_url: MakeUrl) -> 
     url = make_url("sqlite", migrated=True)
     assert "\x1b[32m" in on_terminal("status", "--database", url)
     assert "\x1b[32m" not in on_terminal("status", "--database", url, NO_COLOR="1")
+
+
+def test_every_command_that_reads_speaks_json(run: Run, url: str) -> None:
+    """Its stdout is a document, or one a line; what is said beside is on stderr."""
+    with_json = {
+        words.removeprefix("cmcore ")
+        for words, command in commands()
+        if any("--json" in option.opts for option in command.params)
+    }
+    assert with_json == READING | WRITING
+    with connected(url):
+        entry = AuditLog.trail().get().id
+    named = {"audit show": [entry], "user show": ["system@cmcore.invalid"]}
+    for words in READING:
+        command = [*words.split(), *named.get(words, []), "--json", "--database", url]
+        result = run(*command)
+        assert result.exit_code == 0, result.output
+        texts = [result.stdout]
+        if words == "audit list":
+            texts = result.stdout.splitlines()
+        assert all(json.loads(text) for text in texts), words
 
 
 def test_ids_and_times_are_whole_on_a_narrow_terminal(make_url: MakeUrl) -> None:

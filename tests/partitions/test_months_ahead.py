@@ -28,7 +28,12 @@ def names(db: peewee.Database) -> list[str]:
 
 
 def test_it_adds_the_months_that_are_missing(converted: peewee.Database) -> None:
-    """A second call adds nothing; more months add only the further ones."""
+    """Three by default; a second call adds nothing, more months the further ones."""
+    ahead = [f"audit_logs_{THIS.shifted(n)}" for n in (1, 2, 3)]
+    assert names(converted)[-4:-1] == ahead
+    for name in ahead[1:]:
+        converted.execute_sql(f"DROP TABLE {name}")
+    assert ensure(converted) == ahead[1:]
     assert ensure(converted) == []
     further = [f"audit_logs_{THIS.shifted(n)}" for n in (4, 5)]
     assert ensure(converted, 5, dry_run=True) == further

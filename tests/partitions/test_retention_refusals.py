@@ -1,5 +1,6 @@
 """What `retain` refuses, and that nothing is dropped then."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cmcore.errors import (
     PendingMigrationsError,
 )
 from cmcore.partitions import retain
+from cmcore.partitions.archives import Archive, Manifest
 from tests.conftest import MakeUrl, connected
 from tests.partitions.old_months import (
     ago,
@@ -62,6 +64,35 @@ def test_a_full_disk_drops_nothing(
             retain(trail, 1, folder)
     assert len(ids(trail)) == 3
     assert not gz(folder, ago(-2)).exists()
+    assert retain(trail, 1, folder).rows == 3
+
+
+@pytest.mark.parametrize("wrong", ["sha256", "rows", "first_id", "last_id"])
+def test_a_new_file_is_read_again_before_anything_goes(
+    trail: peewee.Database, folder: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    """If the disk does not hold what was written, all stays in the trail."""
+    fill(trail, -2)
+    written = Archive._write
+
+    def misled(self: Archive, file: Any, lines: Any) -> Manifest:
+        manifest = written(self, file, lines)
+        if wrong != "sha256":
+            other: Any = {wrong: 4 if wrong == "rows" else "other"}
+            return manifest._replace(**other)
+        file.seek(-9, os.SEEK_END)
+        file.write(b"?")
+        return manifest
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Archive, "_write", misled)
+        with pytest.raises(
+            ArchiveError, match="SHA-256" if wrong == "sha256" else wrong
+        ):
+            retain(trail, 1, folder)
+    assert len(ids(trail)) == 3
+    for path in folder.iterdir():
+        path.unlink()
     assert retain(trail, 1, folder).rows == 3
 
 

@@ -149,6 +149,21 @@ def test_a_limit_holds_over_batches(bench: Bench, monkeypatch: Any, limit: int) 
     assert [row["n"] for row in bench.rows(Item)] == list(range(6 - min(limit, 6)))
 
 
+def test_an_age_holds_over_batches(bench: Bench, monkeypatch: Any) -> None:
+    """All that is old enough goes, each batch in a transaction, and nothing else."""
+    monkeypatch.setattr(purging, "BATCH", 2)
+    made(Item, 7)
+    Item.delete().where(Item.n < 6).execute()
+    for code in "abcde":
+        aged(bench, Item, 91, code)
+    bench.forget()
+    assert Item.purge(older_than=timedelta(days=90)).execute() == 5
+    assert [row["code"] for row in bench.rows(Item)] == ["f", "g"]
+    assert bench.actions(Item) == ["purge"] * 5
+    transactions = AuditLog.select(AuditLog.transaction_id).distinct()
+    assert transactions.count() == 3
+
+
 def test_a_purge_may_name_other_rows(bench: Bench) -> None:
     """Sub-selects and common table expressions work as in a delete."""
     made(Item, 3)
