@@ -1,12 +1,12 @@
 """SQLite: how it locks, and how rows are captured before and after a write.
 
 An UPDATE is sent as the caller wrote it; the old rows are read first, under the write
-lock, and the new ones afterwards by key. This holds for ORDER BY and LIMIT, and for
-triggers that change the row. Rows that appear or disappear come back by RETURNING.
+lock, and the new ones afterwards by key, so that triggers may change them. Where LIMIT
+or random() choose, it is sent for the rows that were read. Rows that appear or
+disappear come back by RETURNING.
 """
 
 import functools
-import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from itertools import repeat
@@ -27,9 +27,9 @@ from cmcore.engines.capture import (
 )
 from cmcore.engines.execution import Rows, connection_of, quiet, quiet_many, run
 from cmcore.engines.sqlite_catalog import unique_sets
+from cmcore.engines.sqlite_keys import among, key_names
+from cmcore.engines.statement import Rendered
 from cmcore.layout import Layout, quoted
-
-_PARAMETERS = 32_000
 
 
 class Sqlite(Savepoints):
@@ -74,7 +74,7 @@ class Sqlite(Savepoints):
     def _update(self, write: Write) -> Captured:
         layout = write.layout
         old, moved = self._shown(write)
-        cursor = self._run(write)
+        cursor = self._run(write, old)
         keys = [moved[key] for key in old] if moved else list(old)
         new = self._by_keys(write.database, layout, keys) if old else {}
         pairs: list[Pair] = list(zip(old.values(), map(new.get, keys), strict=True))
@@ -86,7 +86,7 @@ class Sqlite(Savepoints):
             cursor, rows = self._run_returning(write)
             return Captured(cursor, [(row, None) for row in rows])
         old, _ = self._shown(write)  # RETURNING may not stand behind LIMIT
-        cursor = self._run(write)
+        cursor = self._run(write, old)
         return Captured(cursor, [(row, None) for row in old.values()])
 
     def _shown(self, write: Write) -> tuple[dict[Any, Row], dict[Any, tuple[Any, ...]]]:
@@ -143,9 +143,20 @@ class Sqlite(Savepoints):
             moved[key] = tuple(given.get(i, row[i]) for i in layout.keys)
         return old, moved
 
-    def _run(self, write: Write) -> Any:
-        """Send the caller's statement as it is; read it to the end."""
-        cursor = run(write.database, write.rendered.shown, write.rendered.values)
+    def _run(self, write: Write, hit: Iterable[tuple[Any, ...]]) -> Any:
+        """Send the caller's statement as it is; read it to the end.
+
+        Where it might choose others than were read it is sent for the keys of those.
+        """
+        rendered = write.rendered
+        sql, values = rendered.shown, rendered.values
+        if _may_choose_others(rendered):
+            keys = list(hit)
+            found = list(among(key_names(write.layout), keys)) or [("0", ())]
+            is_whole = len(found) == 1 and not any(None in key for key in keys)
+            if is_whole:
+                sql, values = rendered.where_instead(*found[0])
+        cursor = run(write.database, sql, values, rendered)
         if cursor.description is None:
             return cursor
         return Rows(cursor, cursor.fetchall(), len(cursor.description))
@@ -154,14 +165,11 @@ class Sqlite(Savepoints):
         self, database: Any, layout: Layout, keys: Iterable[tuple[Any, ...]]
     ) -> dict[Any, Row]:
         """Read rows by primary key, or by rowid where the model has none."""
+        names = key_names(layout)
         if layout.keys:
-            names = [layout.columns[i] for i in layout.keys]
-            return {
-                layout.key_values(row): row
-                for row in self._lookup(database, layout, names, keys)
-            }
-        columns = ["rowid"]
-        rows = self._lookup(database, layout, columns, keys, extra=", rowid")
+            rows = self._lookup(database, layout, names, keys)
+            return {layout.key_values(row): row for row in rows}
+        rows = self._lookup(database, layout, names, keys, extra=", rowid")
         return {(row[-1],): row[:-1] for row in rows}
 
     def _lookup(
@@ -175,26 +183,9 @@ class Sqlite(Savepoints):
     ) -> list[Row]:
         """Read the rows whose named columns have the given values."""
         select = f"SELECT {', '.join(layout.columns)}{extra} FROM {layout.table_sql}"
-        wanted = list(dict.fromkeys(k for k in keys if None not in k))
-        if len(wanted) == 1:
-            where = " AND ".join(f"{name} = ?" for name in names)
-            found = quiet(database, f"{select} WHERE {where}", wanted[0])
-            return list(found.fetchall())
-        if len(names) == 1 and wanted and _plain([k[0] for k in wanted]):
-            sql = f"{select} WHERE {names[0]} IN (SELECT value FROM json_each(?))"
-            values = json.dumps([k[0] for k in wanted])
-            return list(quiet(database, sql, (values,)).fetchall())
         rows: list[Row] = []
-        size = _PARAMETERS // len(names)
-        marks = f"({', '.join('?' * len(names))})"
-        for i in range(0, len(wanted), size):
-            chunk = wanted[i : i + size]
-            sql = (
-                f"{select} WHERE ({', '.join(names)}) IN "
-                f"(VALUES {', '.join([marks] * len(chunk))})"
-            )
-            flat = [value for key in chunk for value in key]
-            rows += quiet(database, sql, flat).fetchall()
+        for condition, values in among(names, keys):
+            rows += quiet(database, f"{select} WHERE {condition}", values).fetchall()
         return rows
 
     # -- INSERT, upsert, REPLACE: RETURNING, and a dry run where rows may go ---------
@@ -315,6 +306,17 @@ class Sqlite(Savepoints):
             quiet_many(database, sql, zip(*varying, *constants, strict=False))
 
 
+def _may_choose_others(rendered: Rendered) -> bool:
+    """Tell whether a statement may hit other rows than a SELECT with its clauses.
+
+    A LIMIT cuts rows that sort alike as the plan has them; chance is never the same.
+    """
+    has_limit = rendered.tail != rendered.end
+    return rendered.sources is None and (
+        has_limit or "random" in rendered.shown.lower()
+    )
+
+
 def _adapted(value: Any) -> Any:
     """Return what sqlite3 would bind, so that it need not ask for every row."""
     conform = getattr(value, "__conform__", None)
@@ -326,11 +328,3 @@ def _insert_sql(table: str, varying: tuple[str, ...], shared: tuple[str, ...]) -
     names = ", ".join(quoted(name) for name in (*varying, *shared))
     marks = ", ".join("?" * (len(varying) + len(shared)))
     return f"INSERT INTO {table} ({names}) VALUES ({marks})"
-
-
-def _plain(values: Sequence[Any]) -> bool:
-    """Tell whether JSON carries the values unchanged."""
-    kinds = set(map(type, values))
-    if kinds == {int}:
-        return True
-    return kinds == {str} and not any("\x00" in value for value in values)

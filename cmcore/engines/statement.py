@@ -4,6 +4,7 @@ The old rows are read, and the new ones returned, with the very text of the call
 clauses: nothing is rendered twice, so generators and callable defaults run once.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import peewee
@@ -106,6 +107,16 @@ class Rendered:
         body, at = self._narrowed(condition)
         own = "".join(self.pieces[self.end[0] + 1 :])
         return f"{body} RETURNING {prefix}{own}{', ' if own else ''}{extra}", at
+
+    def where_instead(
+        self, condition: str, values: Sequence[Any]
+    ) -> tuple[str, list[Any]]:
+        """Return the statement with a condition in the place of WHERE up to LIMIT."""
+        start = self.tail if self.where is None else self.where.start
+        head = self.text((0, 0), start) + " WHERE " * (self.where is None)
+        own = "".join(self.pieces[self.end[0] :])
+        params = [*self.values[: start[1]], *values, *self.values[self.end[1] :]]
+        return f"{head}{condition}{own}", params
 
     def _narrowed(self, condition: str) -> tuple[str, int]:
         if not condition:

@@ -259,7 +259,7 @@ def test_more_rows_than_parameters(
     sqlite: Bench, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows are read in pieces that fit the limit of parameters, and none is lost."""
-    monkeypatch.setattr("cmcore.engines.sqlite._PARAMETERS", 60)
+    monkeypatch.setattr("cmcore.engines.sqlite_keys._PARAMETERS", 60)
     fill(kind, 131)
     model, mirror = models.ITEMS[kind], models.MIRRORS[kind]
     before = rows_of(mirror)
