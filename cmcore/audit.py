@@ -29,6 +29,7 @@ from cmcore.keys import new_key, now
 from cmcore.layout import Layout
 from cmcore.models.actors import acting_context
 from cmcore.models.audit_log import AuditLog
+from cmcore.models.failures import translated
 from cmcore.models.recorder import Changes
 from cmcore.models.schema_state import require_schema
 from cmcore.models.unit import Unit, transaction_id
@@ -216,11 +217,14 @@ def record(  # noqa: PLR0913 - the columns of an entry
     database.connection()
     layout = AuditLog._meta.layout
     engine: Any = engine_of(database)
-    identifier, at = new_key(), now()
-    with Unit(database, engine, layout, savepoint=False) as unit:
+    with (
+        translated(None, database, layout),
+        Unit(database, engine, layout, savepoint=False) as unit,
+    ):
         require_schema(database, _TABLE, unit.before_reading)
         context = acting_context(database, unit.before_reading)
         merged = {**context.extra, **extra}
+        identifier, at = new_key(), now()
         shared = _shared_columns(
             context, at, transaction_id(database), given["resource_type"]
         )

@@ -38,10 +38,10 @@ else:
     _DateTimeField = peewee.DateTimeField
 
 
-def field_label(field: _Field) -> str:
-    """Return `table.column` of a field, for texts; "" before it has a model."""
+def _table_of(field: _Field) -> str:
+    """Return the name of a field's table; "" before it has a model."""
     model = getattr(field, "model", None)
-    return f"{model._meta.table_name}.{field.column_name}" if model else ""
+    return model._meta.table_name if model else ""
 
 
 def _shown(field: _Field, value: Any) -> Any:
@@ -54,9 +54,15 @@ def _shown(field: _Field, value: Any) -> Any:
 
 
 def _invalid(field: _Field, value: Any, detail: str) -> InvalidValueError:
-    table, _, column = field_label(field).rpartition(".")
-    shown = _shown(field, value)
-    return InvalidValueError(table=table, column=column, value=shown, detail=detail)
+    column, shown = getattr(field, "column_name", ""), _shown(field, value)
+    return InvalidValueError(
+        table=_table_of(field), column=column, value=shown, detail=detail
+    )
+
+
+def _naive(field: _Field, value: Any) -> NaiveDatetimeError:
+    name, shown = getattr(field, "name", ""), _shown(field, value)
+    return NaiveDatetimeError(name, shown, _table_of(field))
 
 
 class _Accessor(peewee.FieldAccessor):
@@ -236,14 +242,14 @@ class UTCDateTimeField(_DateTimeField):
         if isinstance(moment, datetime):
             return self._stored(moment)
         if isinstance(value, date):
-            raise NaiveDatetimeError(field_label(self), _shown(self, value))
+            raise _naive(self, value)
         if isinstance(value, str | int | float):
             raise _invalid(self, value, "It is no aware datetime and no ISO 8601 text.")
         return value  # NULL, an expression, an interval
 
     def _stored(self, moment: datetime) -> Moment:
         if moment.utcoffset() is None:
-            raise NaiveDatetimeError(field_label(self), _shown(self, moment))
+            raise _naive(self, moment)
         try:
             utc = in_utc(moment)
         except OverflowError as error:

@@ -37,10 +37,12 @@ class _RisingClock:
         self._lock = threading.Lock()
         self._last = datetime.min.replace(tzinfo=UTC)
 
-    def read(self) -> datetime:
+    def read(self, since: datetime | None = None) -> datetime:
         with self._lock:
-            moment = datetime.now(UTC)
             last = self._last
+            if since is not None and since == last:
+                return since
+            moment = datetime.now(UTC)
             if moment <= last and last - moment < _SMALL_STEP_BACK:
                 moment = last + _TICK
             self._last = moment
@@ -58,3 +60,11 @@ def now() -> datetime:
     larger step back is a correction by somebody, and is taken as it is.
     """
     return _clock.read()
+
+
+def now_unless_newest(moment: datetime) -> datetime:
+    """Return a moment as long as nothing in this process has a later one; else `now()`.
+
+    What begins may wait, and is not older then than what was done meanwhile.
+    """
+    return _clock.read(moment)

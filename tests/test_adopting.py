@@ -53,6 +53,13 @@ class Order(cmcore.ActorMixin, cmcore.Model):
         table_name = "orders"
 
 
+class Referring(cmcore.AuditMixin, cmcore.Model):
+    """A model for a database with users of cmcore."""
+
+    class Meta:
+        table_name = "referring"
+
+
 class OldOrder(peewee.Model):
     """The example's model, before."""
 
@@ -292,6 +299,15 @@ def test_users_of_cmcore_are_not_there(db: peewee.Database, url: str) -> None:
     assert result.exit_code == 5
     assert "users: this database has the trail alone" in result.stderr
     assert "migrate" not in result.stderr
+
+
+def test_a_table_that_refers_to_users_of_cmcore_is_not_made(
+    db: peewee.Database,
+) -> None:
+    """The reference would go to the application's own table of that name."""
+    with pytest.raises(cmcore.PendingMigrationsError, match="trail alone"):
+        db.create_tables([Referring])
+    assert not Referring.table_exists()
 
 
 def test_a_missing_column_of_an_own_users_table_is_not_blamed_on_migrations(

@@ -208,6 +208,30 @@ def check_total(count: int) -> None:
     assert sorted(steps) == [(i, i + 1) for i in range(count)]
 
 
+def test_who_waits_for_a_row_writes_after_who_has_it(db: peewee.Database) -> None:
+    """The trail is in the order of writing, not in that of asking."""
+    Total.create(n=0)
+    begun = threading.Event()
+
+    def wait_for_it() -> None:
+        with db.connection_context():
+            begun.wait()
+            Total.update(n=Total.n + 1).execute()
+
+    other = threading.Thread(target=wait_for_it)
+    other.start()
+    with db.atomic():
+        Total.update(n=Total.n + 1).execute()
+        begun.set()
+        time.sleep(0.4)  # by then the other one waits
+        Total.update(n=Total.n + 1).execute()
+    other.join()
+    changes = AuditLog.for_model(Total).where(AuditLog.action == "update")
+    entries = changes.order_by(AuditLog.created_at, AuditLog.id)
+    steps = [(e.old_values["n"], e.new_values["n"]) for e in entries]
+    assert steps == [(0, 1), (1, 2), (2, 3)]
+
+
 def test_a_thousand_tasks_through_to_thread_keep_their_users(
     pooled: peewee.Database,
 ) -> None:
@@ -279,6 +303,62 @@ def test_a_first_write_waits_for_the_lock_as_in_peewee(
             assert model.select().get().n == 5
     finally:
         fresh.close()
+        unbind()
+
+
+class Asking:
+    """A plugin whose hooks read before anything is written."""
+
+    @cmcore.hookimpl
+    def cmcore_resolve_user(self) -> Any:
+        """Look the acting user up."""
+        return User.get_by_id("system")
+
+    @cmcore.hookimpl
+    def cmcore_before_create(self, changes: Any) -> None:
+        """Count what is there."""
+        assert Job.select().count() >= 0
+
+
+WAITING: dict[str, Callable[[], Any]] = {
+    "create": lambda: Job.create(owner="a", n=1),
+    "insert_many": lambda: Job.insert_many([{"owner": "a", "n": 1}]).execute(),
+    "update": lambda: Total.update(n=5).execute(),
+    "record": lambda: cmcore.record("a", resource_type="t", description="d"),
+}
+
+
+@pytest.mark.parametrize("write", WAITING.values(), ids=WAITING)
+def test_a_hook_that_reads_waits_for_the_lock(
+    make_url: Any, plugin: Callable[..., Any], write: Callable[[], Any]
+) -> None:
+    """A transaction that begins with a write waits, whatever hooks ask first."""
+    database = cmcore.connect(make_url("sqlite", migrated=True))
+    try:
+        database.create_tables([Job, Total])
+        Total.create(n=0)
+        plugin(Asking())
+        holder = held_lock(database.database, 0.3)
+        with database.atomic():
+            write()
+        holder.join()
+        assert AuditLog.select().order_by(AuditLog.id.desc()).get().user_id == "system"
+    finally:
+        database.close()
+        unbind()
+
+
+def test_an_event_that_cannot_wait_says_what_is_locked(make_url: Any) -> None:
+    """`record()` raises what a write of a row raises."""
+    database = cmcore.connect(make_url("sqlite", migrated=True), timeout=0.01)
+    try:
+        database.create_tables([Total])
+        holder = held_lock(database.database, 0.3)
+        with pytest.raises(cmcore.DatabaseLockedError, match="audit_logs"):
+            cmcore.record("a", resource_type="t", description="d")
+        holder.join()
+    finally:
+        database.close()
         unbind()
 
 

@@ -270,7 +270,7 @@ def test_the_value_named_is_the_one_that_was_refused(db: peewee.Database) -> Non
         cmcore.UnreachableDatabaseError("gone"),
         cmcore.DatabaseLockedError("t"),
         cmcore.Veto("no"),
-        cmcore.NaiveDatetimeError("t.at", datetime(2024, 1, 1)),  # noqa: DTZ001
+        cmcore.NaiveDatetimeError("at", datetime(2024, 1, 1), "t"),  # noqa: DTZ001
         cmcore.InvalidValueError(table="t", column="c", constraint="k", value=1),
         cmcore.TooLongError(
             table="t", column="c", value="x" * 200, detail="At most 3."
@@ -304,6 +304,14 @@ def test_errors_pickle_and_copy(error: Exception) -> None:
         assert len(str(twin)) < 500
 
 
+def test_an_error_has_its_text_where_others_have_theirs() -> None:
+    """`args` and `repr()` say what a log needs, as with peewee's own errors."""
+    error = cmcore.DuplicateError(table="t", column="c", value=1, fields=("c",))
+    assert error.args == (str(error),)
+    assert repr(error) == f"DuplicateError({str(error)!r})"
+    assert "t.c" in repr(error)
+
+
 def test_there_is_one_tree() -> None:
     """All errors descend from `CmcoreError`, are re-exported, and mix with peewee's."""
     found = {c for c in vars(errors).values() if isinstance(c, type)}
@@ -326,7 +334,7 @@ def test_a_naive_datetime_names_its_field(db: peewee.Database) -> None:
     ):
         with pytest.raises(cmcore.NaiveDatetimeError, match=r"error_shelves\.at") as e:
             write(datetime.now(UTC).replace(tzinfo=None))
-        assert e.value.field == "error_shelves.at"
+        assert e.value.field == "at"
 
 
 def test_errors_are_told_by_the_name_that_is_imported() -> None:

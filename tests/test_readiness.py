@@ -29,6 +29,20 @@ class Unknown(cmcore.Model):
 
 
 @pytest.fixture
+def referring() -> Iterator[list[Any]]:
+    """Models with ordinary references, which no other test has to reckon with."""
+    meta = {"Meta": type("Meta", (), {"table_name": "not_ready_notes"})}
+    models: list[Any] = []
+    for kind in (peewee.ForeignKeyField, cmcore.fields.ForeignKeyField):
+        for other in (User, Customer, AuditLog):
+            fields = {"about": kind(other, backref="+"), **meta}
+            models.append(type("Note", (cmcore.Model,), fields))
+    yield models
+    for model in models:
+        model._meta.remove_ref(model.about)
+
+
+@pytest.fixture
 def db(database: peewee.Database) -> peewee.Database:
     """The tables of this file, on each engine."""
     database.create_tables([Shelf, Unknown])
@@ -61,7 +75,9 @@ USES: dict[str, Callable[[], Any]] = {
 }
 
 
-def test_before_migrate_every_use_says_so(empty_database: peewee.Database) -> None:
+def test_before_migrate_every_use_says_so(
+    empty_database: peewee.Database, referring: list[Any]
+) -> None:
     """Reading, writing and referring tables name the scripts that are pending."""
     db = empty_database
     db.create_tables([Unknown])
@@ -69,6 +85,7 @@ def test_before_migrate_every_use_says_so(empty_database: peewee.Database) -> No
         **USES,
         "create_table": Shelf.create_table,
         "create_tables": lambda: db.create_tables([Shelf]),
+        **{f"reference {i}": m.create_table for i, m in enumerate(referring)},
     }
     scripts = tuple(cmcore.pending(db))
     assert len(scripts) == 7

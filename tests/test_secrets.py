@@ -232,6 +232,8 @@ def failure_texts(error: BaseException) -> list[str]:
     """Return every text in which an error may be shown."""
     texts = [str(error), repr(error), repr(error.args), repr(vars(error))]
     texts += [*traceback.format_exception(error)]
+    for other in (error.__cause__, error.__context__):
+        texts += [] if other is None else failure_texts(other)
     if isinstance(error, cmcore.CmcoreError):
         texts += [str(copy.copy(error)), repr(vars(pickle.loads(pickle.dumps(error))))]  # noqa: S301
     return texts
@@ -398,3 +400,20 @@ def test_psycopg3_errors_are_clean_too(make_url: Any) -> None:
             if leaks(failure_texts(caught.value)):
                 found[kind] = leaks(failure_texts(caught.value))
         assert list(found) == []
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda text: Account.create(login=text, token=TOKEN),
+        lambda text: Account.update(login=text, token=TOKEN).execute(),
+        lambda text: Account.select().where(Account.login == text).get_or_none(),
+    ],
+)
+def test_a_text_that_is_no_unicode_is_an_error_of_its_kind(
+    db: peewee.Database, use: Callable[[str], Any]
+) -> None:
+    """It can be caught as where nothing is masked, and quotes nothing."""
+    with pytest.raises(UnicodeError, match="secret_accounts") as caught:
+        use(f"{MARK}\ud800")
+    assert MARK not in str(caught.value)

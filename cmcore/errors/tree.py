@@ -79,16 +79,18 @@ class Veto(CmcoreError):  # noqa: N818 - a verb of the plugin author, not a faul
 class NaiveDatetimeError(CmcoreError, ValueError):
     """A datetime without a time zone was given to a field that stores moments."""
 
-    def __init__(self, field: str = "", value: Any = None) -> None:
-        """Take the field's name, as `table.column`, and the value."""
-        super().__init__(field, value)
+    def __init__(self, field: str = "", value: Any = None, table: str = "") -> None:
+        """Take the field's name, the value, and the name of the table."""
+        super().__init__(field, value, table)
         self.field = field
         self.value = value
+        self.table = table
 
     def __str__(self) -> str:
         """Name the field and the cure."""
+        place = f"{self.table}.{self.field}" if self.table else self.field
         return (
-            f"{self.field}: the datetime {self.value!s} has no time zone. Give an "
+            f"{place}: the datetime {self.value!s} has no time zone. Give an "
             "aware one, for example datetime.now(timezone.utc)."
         )
 
@@ -117,8 +119,7 @@ class ConstraintError(CmcoreError, peewee.IntegrityError):
         detail: str = "",
     ) -> None:
         """Take what is known; `detail` is a sentence about the rule."""
-        super().__init__(table, column, constraint)
-        self.args = ()  # pickle and copy restore the attributes instead
+        super().__init__()
         self.table = table
         self.column = column
         self.constraint = constraint
@@ -128,6 +129,15 @@ class ConstraintError(CmcoreError, peewee.IntegrityError):
     def __reduce__(self) -> Any:
         """Pickle and copy the attributes; drivers' errors do not travel."""
         return type(self), (), {**vars(self), "orig": None}
+
+    @property
+    def args(self) -> tuple[Any, ...]:  # type: ignore[override]  # derived from the rest
+        """The text, which is what peewee's own errors have first."""
+        return (str(self),)
+
+    def __repr__(self) -> str:
+        """Show the class and the text, as other exceptions do."""
+        return f"{type(self).__name__}({str(self)!r})"
 
     problem = "breaks a rule of the table"
     cure = "Correct the value and try again."

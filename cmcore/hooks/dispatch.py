@@ -158,6 +158,11 @@ def has_redactors() -> bool:
     return listeners().redactors is not None
 
 
+def can_resolve_user() -> bool:
+    """Tell whether any plugin may know who acts."""
+    return listeners().resolver is not None
+
+
 def resolve_user() -> Any:
     """Return the user whom a plugin knows, or None; what it raises is logged."""
     resolver = listeners().resolver

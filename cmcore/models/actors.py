@@ -42,12 +42,14 @@ def _of_plugins(
     context: Context, database: Any, before_reading: Callable[[], None]
 ) -> Context:
     """Ask the plugins who acts; an answer that makes no sense is logged, not kept."""
+    if not dispatch.can_resolve_user():
+        return context
+    before_reading()
     user = dispatch.resolve_user()
     if user is None:
         return context
     try:
         named = replace(context, resolved={}, **user_columns(user))
-        before_reading()
         named.resolved[database] = _resolved(named, database)
     except CmcoreError:
         dispatch.logger.exception("cmcore_resolve_user: %r is no user", user)

@@ -167,12 +167,16 @@ class Model(peewee.Model, metaclass=ModelMeta, abstract=True):
 
     @classmethod
     def create_table(cls, safe: bool = True, **options: Any) -> None:
-        """Create the table; one that refers to users needs the migrations first."""
+        """Create the table; one that refers to cmcore's needs the migrations first."""
         meta: Any = cls._meta
         for field in meta.refs:
-            own = hasattr(field, "named_index") and field.rel_model is not cls
-            if own and not field.rel_model.table_exists():
-                require_schema(meta.database, meta.table_name, is_ours=False)
+            other: Any = field.rel_model
+            is_ours = other is not cls and getattr(other._meta, "owned", False)
+            if is_ours and not (meta.owned and other.table_exists()):
+                has_trail_only = other._meta.table_name == "audit_logs"
+                require_schema(
+                    meta.database, meta.table_name, is_ours=not has_trail_only
+                )
         super().create_table(safe, **options)
 
 

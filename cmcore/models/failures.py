@@ -1,7 +1,8 @@
 """The database's refusals as cmcore's own errors, with what is known of the row."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import peewee
 
@@ -74,20 +75,28 @@ class translated:  # noqa: N801 - reads as a clause: with translated(query, …)
         is_told = failure is not None and failure.kind != "denied"
         typed: Any = reading.read(failure, error) if failure and is_told else None
         if self._layout.hides:
-            raise typed or _without_words(error, self._layout) from None
+            shown = typed or _without_words(error, self._layout)
+            try:
+                raise shown from None
+            finally:
+                shown.__context__ = None  # `from None` only keeps it out of sight
         if typed is not None:
             typed.orig = getattr(error, "orig", error)
             raise typed from error
 
 
 def _without_words(error: Exception, layout: Layout) -> Exception:
-    """Return an error of the same class that quotes no value."""
+    """Return an error of the same class, or its parent, that quotes no value."""
     text = (
         f"{layout.model._meta.table_name}: the database refused the statement "
         f"({code_of(error)}). Its own words are not shown, since the model has masked "
         "fields."
     )
-    return type(error)(text)
+    kind: Any
+    for kind in type(error).__mro__:
+        with contextlib.suppress(TypeError):  # some take other arguments than a text
+            return cast("Exception", kind(text))
+    return error
 
 
 class _Reading:

@@ -126,6 +126,8 @@ class Recorded(Renderable, Bindable):
             rendered = render(query, database)
         except peewee.Insert.DefaultValuesException:
             return None
+        if listening.warned:
+            unit.before_reading()  # which hooks may do at once
         write = Write(
             database=database,
             query=query,
@@ -139,7 +141,7 @@ class Recorded(Renderable, Bindable):
         captured: Captured = engine.capture(write)
         unit.has_changed = True
         self._refuse(captured, layout)
-        changes = recorder.changes(captured.pairs)
+        changes = recorder.happened(captured.pairs)
         if layout.guard is not None:
             layout.guard.after(changes)
         dispatch.after(changes)

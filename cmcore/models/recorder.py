@@ -11,7 +11,7 @@ from cmcore.changes import MASK, Action, Change, equal
 from cmcore.context import Context
 from cmcore.engines.capture import Pair, Row
 from cmcore.hooks import dispatch
-from cmcore.keys import now
+from cmcore.keys import now_unless_newest
 from cmcore.layout import Layout
 from cmcore.models.literals import COMPUTED, Known, python_value
 from cmcore.models.unit import transaction_id
@@ -109,7 +109,7 @@ class Recorder:
     """Makes the changes of one statement, and hands them to the hooks.
 
     Args:
-        at: The moment of the statement.
+        at: The moment at which the statement begins.
         action: What an UPDATE or DELETE is to the row.
     """
 
@@ -152,6 +152,15 @@ class Recorder:
                     entries.append(Entry(Action.UPDATE, old, new, positions))
         return Changes(self._layout, self._shared, entries)
 
+    def happened(self, pairs: Iterable[Pair]) -> Changes:
+        """Return the changes of a statement that has run.
+
+        What others, or hooks, wrote while it waited for its rows is older than it.
+        """
+        at = now_unless_newest(self._shared["at"])
+        self._shared = {**self._shared, "at": at}
+        return self.changes(pairs)
+
     def announce(
         self, pairs: Sequence[Pair], *, absent: Mapping[Action, frozenset[int]] = {}
     ) -> None:
@@ -161,12 +170,7 @@ class Recorder:
             pairs: The rows before it, and after it as a trial has shown them.
             absent: Where the values stand that the database computes.
         """
-        self._tell(self.changes(pairs).without(absent))
-
-    def _tell(self, changes: Sequence[Change]) -> None:
-        """Call the before-hooks; what they write is older than this statement."""
-        dispatch.before(changes)
-        self._shared = {**self._shared, "at": now()}
+        dispatch.before(self.changes(pairs).without(absent))
 
     def announce_updates(
         self, rows: Sequence[Pair], assigned: Known, *, is_computed: bool
@@ -183,7 +187,7 @@ class Recorder:
             for old, _ in rows
             if old is not None
         )
-        self._tell([change for change in intended if change is not None])
+        dispatch.before([change for change in intended if change is not None])
 
     def announce_inserts(self, rows: Sequence[Known]) -> None:
         """Tell the before-hooks of rows that are known from the call alone."""
@@ -205,7 +209,7 @@ class Recorder:
             key = values if len(values) > 1 else (values[0] if values else None)
             change = make_change(self._shared, Action.CREATE, key, None, _frozen(new))
             changes.append(change)
-        self._tell(changes)
+        dispatch.before(changes)
 
     def _intended(self, old: Row, assigned: Known, is_computed: bool) -> Change | None:
         layout = self._layout
