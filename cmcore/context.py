@@ -124,6 +124,7 @@ class acting_as:  # noqa: N801 - reads as a verb: with acting_as(user)
 
     def __init__(  # noqa: PLR0913 - the columns of an entry
         self,
+        /,
         user: Any = None,
         *,
         reason: str | None = None,

@@ -100,6 +100,7 @@ def test_an_entry_holds_everything_that_the_block_names(alice: User) -> None:
         request_path="/x?y=1",
         request_id="r-1",
         ticket=4711,
+        self=1,
     ):
         entry = written()
     assert who(entry) == ("alice", "alice@example.com", "admin")
@@ -108,7 +109,7 @@ def test_an_entry_holds_everything_that_the_block_names(alice: User) -> None:
     assert entry.request_method == "POST"
     assert entry.request_path == "/x?y=1"
     assert entry.request_id == "r-1"
-    assert entry.extra_data == {"reason": "price review", "ticket": 4711}
+    assert entry.extra_data == {"reason": "price review", "ticket": 4711, "self": 1}
 
 
 def test_a_user_given_by_id_is_looked_up_at_the_first_write(alice: User) -> None:

@@ -149,6 +149,30 @@ def test_cmcore_before_update(db: peewee.Database, plugin: Register) -> None:
     assert heard.calls[0][1][0].new == {"pin": "***"}
 
 
+def test_what_a_caller_gives_in_bulk_is_known_before(
+    db: peewee.Database, plugin: Register
+) -> None:
+    """Values of `bulk_update` row by row, and values in a node; masks hold."""
+    things = [Thing.create(name=f"t{i}", pin="1234") for i in range(4)]
+    heard = plugin(Heard())
+    for i, thing in enumerate(things):
+        thing.n, thing.pin = i, "9876"
+    Thing.bulk_update([*things, things[0]], [Thing.n, Thing.pin])
+    (before, told), (after, happened) = heard.calls
+    assert (before, after) == ("before_update", "after_update")
+    assert [(c.key, c.old, c.new) for c in told] == [
+        (c.key, c.old, c.new) for c in happened
+    ]
+    assert [c.new for c in told] == [
+        {"n": i, "pin": "***"} if i else {"pin": "***"} for i in range(4)
+    ]
+    heard.calls.clear()
+    Thing.update(n=peewee.Value(7)).where(Thing.name == "t1").execute()
+    assert [c.new for _, changes in heard.calls for c in changes] == [{"n": 7}] * 2
+    Thing.insert(name=peewee.Value("t9")).execute()
+    assert heard.calls[2][1][0].new["name"] == "t9"
+
+
 def test_cmcore_before_delete(db: peewee.Database, plugin: Register) -> None:
     """Once a statement, before it: all fields of every row that goes."""
     Thing.insert_many([{"name": "a"}, {"name": "b"}]).execute()

@@ -47,6 +47,22 @@ def assigned(query: Any, layout: Layout) -> Known:
     return _by_field(getattr(query, "_update", None) or {}, layout)
 
 
+def assigned_by_key(query: Any, layout: Layout) -> dict[Any, Known]:
+    """Return what `bulk_update` assigns: for each field a value by primary key."""
+    found: dict[Any, Known] = {}
+    for name, case in (query._update or {}).items():
+        field = field_of(name, layout)
+        if isinstance(case, peewee.Case) and case.default is None:
+            key, pairs = case.predicate, case.expression_tuples
+            is_told = layout.keys == (layout.positions.get(key),)
+            if is_told and not any(_is_expression(x) for pair in pairs for x in pair):
+                found[field] = {
+                    python_value(key, literal(at)): literal(value)
+                    for at, value in reversed(pairs)  # the first of a key counts
+                }
+    return found
+
+
 def computed_positions(query: Any, layout: Layout) -> dict[Action, frozenset[int]]:
     """Return where the values stand that the database computes for an INSERT."""
     fields = set(layout.fields)
@@ -91,14 +107,21 @@ def _by_field(
         if field is None:
             continue
         if not _is_expression(value):
-            known[field] = value
+            known[field] = literal(value)
         elif computed is not None:
             known[field] = computed
     return known
 
 
 def _is_expression(value: Any) -> bool:
+    if isinstance(value, peewee.Value):
+        return bool(value.multi)
     return isinstance(value, peewee.Node) and not isinstance(value, peewee.Model)
+
+
+def literal(value: Any) -> Any:
+    """Return a value without the node that peewee may have put around it."""
+    return value.value if isinstance(value, peewee.Value) else value
 
 
 def python_value(field: Any, value: Any) -> Any:

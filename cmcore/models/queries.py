@@ -24,6 +24,7 @@ from cmcore.models.failures import KEPT_KEY, translated
 from cmcore.models.literals import (
     COMPUTED,
     assigned,
+    assigned_by_key,
     computed_positions,
     field_of,
     inserted_rows,
@@ -196,15 +197,18 @@ class RecordedUpdate(Recorded, peewee.ModelUpdate):
         return super(RecordedUpdate, seen).__sql__(ctx)  # type: ignore[no-untyped-call]
 
     def _announcing(self, query: Any, layout: Layout, recorder: Recorder) -> Any:
-        known = assigned(query, layout)
+        known, by_key = assigned(query, layout), assigned_by_key(query, layout)
         computed = {
             field
             for key, value in query._update.items()
-            if (field := field_of(key, layout)) not in known
+            if (field := field_of(key, layout)) not in {**known, **by_key}
             and not (hasattr(field, "stamp") or isinstance(value, IfChanged))
         }
         return functools.partial(
-            recorder.announce_updates, assigned=known, is_computed=bool(computed)
+            recorder.announce_updates,
+            assigned=known,
+            by_key=by_key,
+            is_computed=bool(computed),
         )
 
 

@@ -173,17 +173,29 @@ class Recorder:
         dispatch.before(self.changes(pairs).without(absent))
 
     def announce_updates(
-        self, rows: Sequence[Pair], assigned: Known, *, is_computed: bool
+        self,
+        rows: Sequence[Pair],
+        assigned: Known,
+        by_key: Mapping[Any, Known],
+        *,
+        is_computed: bool,
     ) -> None:
         """Tell the before-hooks which rows an UPDATE is about to hit.
 
         Args:
             rows: The rows as they are, each as the old side of a pair.
             assigned: What is assigned by value.
+            by_key: What is assigned by a value for each primary key.
             is_computed: Whether the database computes some of the values.
         """
+
+        def given(old: Row) -> Known:
+            key = self._layout.key(old)
+            own = {f: each[key] for f, each in by_key.items() if key in each}
+            return {**assigned, **own}
+
         intended = (
-            self._intended(old, assigned, is_computed)
+            self._intended(old, given(old), is_computed)
             for old, _ in rows
             if old is not None
         )
