@@ -193,12 +193,15 @@ def test_selects_of_the_trail_chain_in_any_order(db: peewee.Database) -> None:
 
 
 def test_between_holds_its_start_and_not_its_end(db: peewee.Database) -> None:
-    """`between` is half open, and refuses moments without a zone."""
+    """`between` is half open, takes None for no bound, and refuses naive moments."""
     Part.create(name="a")
     at = newest(Part).created_at
     tick = timedelta(microseconds=1)
     assert AuditLog.between(at, at + tick).count() == 1
     assert AuditLog.between(at - tick, at).count() == 0
+    assert AuditLog.between(None, at).count() == AuditLog.trail().count() - 1
+    assert AuditLog.between(at, None).count() == 1
+    assert AuditLog.between(None, None).count() == AuditLog.trail().count()
     with pytest.raises(cmcore.NaiveDatetimeError):
         AuditLog.between(datetime(2024, 1, 1), at).count()  # noqa: DTZ001
 

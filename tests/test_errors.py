@@ -12,6 +12,7 @@ import pytest
 import cmcore
 from cmcore import errors
 from cmcore.models import AuditLog, Customer, User
+from tests.conftest import MakeUrl, connected
 
 HELD, OTHER = "held@example.com", "other@example.com"
 
@@ -302,6 +303,18 @@ def test_errors_pickle_and_copy(error: Exception) -> None:
         assert {"orig": None, **vars(twin)} == {"orig": None, **vars(error)}
         assert str(twin) == str(error)
         assert len(str(twin)) < 500
+
+
+@pytest.mark.postgresql
+def test_a_nul_within_json_names_its_column(make_url: MakeUrl) -> None:
+    """It takes U+0000 as little as text does."""
+    fields = {"about": cmcore.fields.JSONField(), "code": peewee.BlobField()}
+    model: Any = type("Paper", (cmcore.Model,), fields)
+    with connected(make_url("postgresql", migrated=True)) as db:
+        db.create_tables([model])
+        with pytest.raises(cmcore.InvalidValueError, match=r"U\+0000") as refused:
+            model.create(code=b"\0", about={"name": ["a\0"]})
+    assert refused.value.column == "about"
 
 
 def test_an_error_has_its_text_where_others_have_theirs() -> None:

@@ -5,7 +5,7 @@ import enum
 import logging
 import pickle
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -412,20 +412,29 @@ def test_a_star_import_brings_the_fields_alone() -> None:
     assert found >= {"ForeignKeyField", "KeyField", "ManyToManyField"}
 
 
+USES: dict[str, Callable[[Any], Any]] = {
+    "layout": lambda model: model._meta.layout,
+    "create_table": lambda model: model.create_table(),
+    "select": lambda model: list(model.select()),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
 @pytest.mark.parametrize("option", ["audit_mask", "audit_exclude"])
-def test_a_name_that_is_no_field_is_told(option: str) -> None:
+def test_a_name_that_is_no_field_is_told(
+    option: str, use: Callable[[Any], Any]
+) -> None:
     """The error names it and the fields that there are; a bare text is refused."""
 
-    def layout(names: Any) -> Any:
-        meta = type("Meta", (), {option: names})
+    def model(names: Any) -> Any:
+        meta = type("Meta", (), {option: names, "database": peewee.SqliteDatabase("")})
         body = {"Meta": meta, "a": peewee.TextField(), "__module__": __name__}
         make: Any = type(cmcore.Model)
-        model = make("Named", (cmcore.Model,), body)
-        return model._meta.layout
+        return make("Named", (cmcore.Model,), body)
 
     told = f"Named.Meta.{option} names 'b', which is no field of Named. Its fields are "
     with pytest.raises(cmcore.ConfigurationError, match=f"{told}id, a"):
-        layout(("a", "b"))
+        use(model(("a", "b")))
     with pytest.raises(cmcore.ConfigurationError, match=r"Write a tuple: \('a',\)"):
-        layout("a")
-    assert layout(("a",)).hides
+        use(model("a"))
+    assert model(("a",))._meta.layout.hides

@@ -31,6 +31,7 @@ _SQLSTATES = {
     "23502": "null",
     "23514": "check",
     "22001": "long",
+    "22P05": "nul",
     "42501": "denied",
     "42P01": "absent",
     "42703": "absent",

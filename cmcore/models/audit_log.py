@@ -57,13 +57,17 @@ class Trail(_Entries):
         key = user.get_id() if isinstance(user, peewee.Model) else str(user)
         return self.where(AuditLog.user == key)
 
-    def between(self, start: datetime, end: datetime) -> Self:
+    def between(self, start: datetime | None, end: datetime | None) -> Self:
         """Keep the entries from `start` up to, and without, `end`; both aware.
+
+        None is no bound.
 
         Raises:
             NaiveDatetimeError: A moment without a time zone.
         """
-        return self.where(AuditLog.created_at >= start, AuditLog.created_at < end)
+        bounds = [] if start is None else [AuditLog.created_at >= start]
+        bounds += [] if end is None else [AuditLog.created_at < end]
+        return self.where(*bounds) if bounds else self
 
 
 @with_declared_lengths
@@ -147,7 +151,7 @@ class AuditLog(SoftDeleteMixin, Model):
         return cls.trail().by_user(user)
 
     @classmethod
-    def between(cls, start: datetime, end: datetime) -> Trail:
+    def between(cls, start: datetime | None, end: datetime | None) -> Trail:
         """Return the entries from `start` up to, and without, `end`, newest first."""
         return cls.trail().between(start, end)
 

@@ -252,7 +252,7 @@ class _Reading:
     def _containing_nul(self) -> tuple[Any, Any]:
         for row in self._rows():
             for field, value in row.items():
-                if isinstance(value, str) and "\x00" in value:
+                if _has_nul(value):
                     return field, value
         return None, None
 
@@ -273,6 +273,12 @@ class _Reading:
             column=column, value=self._shown(field, value), detail=detail, **known
         )
         return error
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\x00" in value
+    return isinstance(value, dict | list) and "\\x00" in repr(value)
 
 
 def pending(database: Any, layout: Layout, text: str) -> Exception | None:
