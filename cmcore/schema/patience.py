@@ -23,19 +23,27 @@ PAUSE = 0.5
 Result = TypeVar("Result")
 
 
-def attempt(db: Any, wait: str, work: Callable[[], Result]) -> Result:
+def attempt(
+    db: Any,
+    wait: str,
+    work: Callable[[], Result],
+    *,
+    ahead: Callable[[], object] = lambda: None,
+) -> Result:
     """Do something in one transaction, again while others hold their tables.
 
     Args:
         db: The database, without a transaction.
         wait: How long one lock may take, as `80ms`.
         work: What executes the statements.
+        ahead: What is done before each attempt, in transactions of its own.
 
     Raises:
         MigrationError: Somebody kept a table locked through all attempts.
     """
     number = 0
     while True:
+        ahead()
         try:
             with db.atomic():
                 run(db, f"SET LOCAL lock_timeout = '{wait}'")

@@ -7,6 +7,7 @@ import peewee
 import pytest
 
 import cmcore
+from cmcore.partitions import reversion
 from tests.conftest import MakeUrl, connected
 from tests.partitions.old_months import shape_trail
 
@@ -52,6 +53,14 @@ def monthly(server: peewee.Database) -> peewee.Database:
     """A database of PostgreSQL whose trail has a partition of each old month."""
     shape_trail(server, "monthly")
     return server
+
+
+@pytest.fixture(params=["moved", "copied"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways back: entries move to the largest partition, or all are copied."""
+    if request.param == "copied":
+        monkeypatch.setattr(reversion, "_FEW", -1)
+    return str(request.param)
 
 
 @pytest.fixture

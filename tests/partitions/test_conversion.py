@@ -172,6 +172,7 @@ def test_a_database_that_is_not_connected_is_closed_again(make_url: MakeUrl) -> 
         assert db.is_closed()
 
 
+@pytest.mark.usefixtures("way")
 def test_partitions_are_made_in_the_schema_of_the_trail(make_url: MakeUrl) -> None:
     """An application may have another schema before that one in its search path."""
     with connected(make_url("postgresql", migrated=True)) as db:
