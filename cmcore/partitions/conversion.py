@@ -234,10 +234,9 @@ class _Conversion:
 def lock_for_swap(db: peewee.Database) -> None:
     """Keep migrations and everybody else away from the trail until the commit.
 
-    The tables that it refers to come first, as they do for whoever writes. What is read
-    until the commit is what is there then, and what is made is made in its schema.
+    The tables that it refers to come first, as they do for whoever writes. What is made
+    until the commit is made in the trail's schema.
     """
-    run(db, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
     wait_for_runners(db)
     make_beside(db)
     found = rows(

@@ -232,7 +232,8 @@ class Shadow:
         if gone:
             lost = ", ".join(sorted(name for name, _ in gone))
             raise MigrationError(_CHANGED.format(f"{lost} was detached, or left alone"))
-        [(there, here)] = rows(self._db, f"SELECT {_COUNTS}")
+        counts = f"SELECT {_COUNTS}"
+        [(there, here)] = attempt(self._db, PATIENTLY, lambda: rows(self._db, counts))
         if there != here:
             what = f"the copy has {here} entries, and the trail {there}"
             raise MigrationError(_CHANGED.format(what))

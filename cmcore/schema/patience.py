@@ -32,6 +32,9 @@ def attempt(
 ) -> Result:
     """Do something in one transaction, again while others hold their tables.
 
+    Each statement sees what others have committed before it, so that what is read after
+    a lock is as it is then.
+
     Args:
         db: The database, without a transaction.
         wait: How long one lock may take, as `80ms`.
@@ -46,6 +49,7 @@ def attempt(
         ahead()
         try:
             with db.atomic():
+                run(db, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
                 run(db, f"SET LOCAL lock_timeout = '{wait}'")
                 return work()
         except peewee.OperationalError as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import peewee
 import pytest
@@ -10,6 +11,7 @@ import cmcore
 from cmcore.partitions import reversion
 from tests.conftest import MakeUrl, connected
 from tests.partitions.old_months import shape_trail
+from tests.partitions.stages import Meanwhile, doing, grow
 
 
 @pytest.fixture
@@ -61,6 +63,27 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "copied":
         monkeypatch.setattr(reversion, "_FEW", -1)
     return str(request.param)
+
+
+@pytest.fixture
+def grown(monthly: peewee.Database, monkeypatch: pytest.MonkeyPatch) -> peewee.Database:
+    """The same with entries, all of which a reversion copies."""
+    grow(monthly, monkeypatch)
+    return monthly
+
+
+@pytest.fixture
+def other(grown: Any) -> Iterator[peewee.Database]:
+    """A connection of somebody else to the same database."""
+    database: peewee.Database = type(grown)(grown.database, **grown.connect_params)
+    with database.connection_context():
+        yield database
+
+
+@pytest.fixture
+def meanwhile(grown: peewee.Database, monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
+    """A function that lets something be done at a stage of a reversion."""
+    return doing(grown, monkeypatch)
 
 
 @pytest.fixture
