@@ -118,7 +118,8 @@ class Shadow:
         self._db = db
         self._key = key
         self._largest = max(counts, key=lambda name: counts[name])
-        self._form = _Form.read(db)
+        self._form = attempt(db, BRIEFLY, self._read)
+        self._own = names(c.name for c in self._form.columns if not c.is_generated)
         self._pieces: set[tuple[str, int, int]] = set()
         self._indexes = {
             f"{COPY}_{i}": index for i, index in enumerate(self._form.indexes)
@@ -134,8 +135,10 @@ class Shadow:
             f" {len(self._indexes)} indexes.",
             f"Make it the table {TRAIL}, with what came meanwhile; others wait for this"
             " moment only.",
-            f"Check its {len(self._references)} foreign keys, beside writers.",
         ]
+        if self._references:
+            text = f"Check its {len(self._references)} foreign keys, beside writers."
+            self.told.append(text)
 
     def steps(self) -> list[Callable[[], object]]:
         """Begin to follow the trail; return what is to be done then, in its order."""
@@ -151,6 +154,11 @@ class Shadow:
             self._take_over,
             lambda: check_references(self._db),
         ]
+
+    def _read(self) -> _Form:
+        """Read what the copy has to be like, in words that hold where it is made."""
+        make_beside(self._db)
+        return _Form.read(self._db)
 
     def _begin(self) -> None:
         """Make the copy, empty, and the trigger, both or none of them."""
@@ -181,15 +189,20 @@ class Shadow:
 
         An entry that moved to another partition is not copied twice therefore.
         """
-        own = names(c.name for c in self._form.columns if not c.is_generated)
         return self._making(
-            f"INSERT INTO {COPY} ({own}) SELECT {own} FROM {quoted(piece)} e"
+            f"INSERT INTO {COPY} ({self._own})"
+            f" SELECT {self._own} FROM {quoted(piece)} e"
             f" WHERE NOT EXISTS (SELECT FROM {CHANGES} n WHERE n.id = e.id)"
         )
 
     def _making(self, sql: str) -> Callable[[], object]:
         """Return what does something to the copy alone, which may take long."""
-        return lambda: attempt(self._db, PATIENTLY, lambda: run(self._db, sql))
+
+        def make() -> None:
+            make_beside(self._db)
+            run(self._db, sql)
+
+        return lambda: attempt(self._db, PATIENTLY, make)
 
     def _catch_up(self) -> None:
         """Fetch what was noted until little is left."""
@@ -198,8 +211,7 @@ class Shadow:
 
     def _fetch(self) -> int:
         """Fetch some of what was noted; return how many notes there were."""
-        db = self._db
-        own = names(c.name for c in self._form.columns if not c.is_generated)
+        db, own = self._db, self._own
         found = rows(
             db,
             f"DELETE FROM {CHANGES} WHERE ctid = ANY(ARRAY("
@@ -231,7 +243,9 @@ class Shadow:
         gone = {each[:2] for each in self._pieces} - {each[:2] for each in known}
         if gone:
             lost = ", ".join(sorted(name for name, _ in gone))
-            raise MigrationError(_CHANGED.format(f"{lost} was detached, or left alone"))
+            raise MigrationError(
+                _CHANGED.format(f"{lost} was detached, or has no trigger")
+            )
         counts = f"SELECT {_COUNTS}"
         [(there, here)] = attempt(self._db, PATIENTLY, lambda: rows(self._db, counts))
         if there != here:

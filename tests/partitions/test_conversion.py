@@ -179,14 +179,15 @@ def test_partitions_are_made_in_the_schema_of_the_trail(make_url: MakeUrl) -> No
         cmcore.record("export", resource_type="reports", description="A report.")
         fresh = anatomy(db)
         db.execute_sql("CREATE SCHEMA app")
+        db.execute_sql("CREATE TABLE app.users (id integer)")
         db.execute_sql("SET search_path = app, public")
         convert(db)
         own = "SELECT relname FROM pg_class WHERE relnamespace = 'app'::regnamespace"
-        assert rows(db, own) == []
+        assert rows(db, own) == [("users",)]
         assert cmcore.partitions.ensure(db, 4)
         assert cmcore.AuditLog.select().count() == 1
         cmcore.partitions.revert(db)
-        assert rows(db, own) == []
+        assert rows(db, own) == [("users",)]
         db.execute_sql("SET search_path = public")
         assert anatomy(db) == fresh
 

@@ -21,6 +21,7 @@ from cmcore.partitions import conversion, ensure, reversion, revert
 from cmcore.partitions.leftovers import leftovers
 from cmcore.partitions.turns import alone_with
 from cmcore.schema import guard
+from tests.conftest import MakeUrl, connected
 from tests.partitions.old_months import THIS
 from tests.partitions.stages import INSERT, MONTHS, STAGES, Meanwhile
 from tests.partitions.tables import add, anatomy, content
@@ -200,6 +201,45 @@ def test_what_is_read_under_the_lock_is_as_it_is_then(
     monkeypatch.setattr(conversion, "wait_for_runners", wait_for_runners)
     revert(grown)
     assert rows(grown, "SELECT count(*) FROM audit_logs") == [(120 + len(MONTHS),)]
+
+
+def test_who_may_not_do_it_changes_nothing(grown: peewee.Database) -> None:
+    """A role that does not own the trail is told by the database."""
+    before = anatomy(grown)
+    run(grown, f"DROP ROLE IF EXISTS {WRITER}")
+    run(grown, f"CREATE ROLE {WRITER}")
+    run(grown, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {WRITER}")
+    run(grown, f"GRANT CREATE ON SCHEMA public TO {WRITER}")
+    try:
+        run(grown, f"SET ROLE {WRITER}")
+        with pytest.raises(MigrationError, match="as before: permission denied"):
+            revert(grown)
+        run(grown, "RESET ROLE")
+    finally:
+        run(grown, f"DROP OWNED BY {WRITER}")
+        run(grown, f"DROP ROLE {WRITER}")
+    assert anatomy(grown) == before
+
+
+def test_a_publication_of_all_tables_is_not_in_the_way(grown: peewee.Database) -> None:
+    """What is noted has no key, and can be removed all the same."""
+    run(grown, "CREATE PUBLICATION everything FOR ALL TABLES")
+    entries = content(grown)
+    revert(grown)
+    assert content(grown) == entries
+
+
+def test_a_trail_without_users_is_copied(
+    make_url: MakeUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no foreign keys, and none is told."""
+    monkeypatch.setattr(reversion, "_FEW", -1)
+    with connected(make_url("postgresql")) as db:
+        cmcore.migrate(db, trail_only=True)
+        before = anatomy(db)
+        cmcore.partitions.convert(db)
+        assert len(revert(db)) == 2
+        assert anatomy(db) == before
 
 
 def test_a_connection_that_is_lost_leaves_a_trail_that_works(
