@@ -66,7 +66,8 @@ def revert(
         PendingMigrationsError: There is no trail.
         ArchiveError: Entries are being taken out or put back. Nothing was changed.
         MigrationError: Something is in the way, or locked, or somebody changed the
-            trail meanwhile; the text names it. Nothing was changed.
+            trail meanwhile; the text names it. Nothing was changed, unless it says
+            that foreign keys are not checked.
     """
     with connected(db, "Partitions") as database:
         require_engine(database)
