@@ -5,11 +5,13 @@
     python benchmarks/conversion.py --server postgresql://user:pass@host/postgres
 
 A trail of two years is filled. Then it is converted, gets three more months, loses the
-old ones to an archive, gets one of them back, and is reverted, while a reader and a
-writer of each table touch one row again and again, and another reads the newest page.
-Printed is how long each step took, and the longest that a single statement lasted
-meanwhile. A server that is named must allow to create databases; the one named
-cmcore_benchmark_trail on it is dropped.
+old ones to an archive, gets one of them back, and is reverted; and so is another one
+that has a partition of each month. Meanwhile a reader and a writer of each table touch
+one row again and again, and another reads the newest page. Printed is how long each
+step took, and the longest that a single statement lasted meanwhile. A server that is
+named must allow to create databases; those named cmcore_benchmark_trail and
+cmcore_benchmark_months on it are dropped. The months are those to come, since `ensure`
+makes the partitions of these.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from cmcore import partitions
 
 ROWS = 1_000_000
 TWO_YEARS = 730 * 86_400
+MONTHS = 24
 MONTHS_AHEAD = 6
 PAGE = "SELECT * FROM audit_logs ORDER BY created_at DESC, id DESC LIMIT 50"
 
@@ -50,13 +53,18 @@ def steps(folder: Path) -> dict[str, Step]:
     }
 
 
-def measure(url: str, folder: Path) -> Table:
-    """Do all steps while others work, and return what they took."""
-    kinds = {**WORK, "newest page": PAGE}
+def blank() -> Table:
+    """Return the table of figures, still without a step."""
     table = Table(title="the longest wait for a statement of others, in ms")
     for heading in ("step", "seconds", "readers", "writers", "newest page", "failed"):
         table.add_column(heading, justify="left" if heading == "step" else "right")
-    for name, step in steps(folder).items():
+    return table
+
+
+def measure(url: str, steps: dict[str, Step], table: Table) -> None:
+    """Do steps one after the other while others work, and add what they took."""
+    kinds = {**WORK, "newest page": PAGE}
+    for name, step in steps.items():
         with (
             contextlib.closing(cmcore.connect(url)) as database,
             working(url, kinds) as workers,
@@ -73,7 +81,6 @@ def measure(url: str, folder: Path) -> Table:
         failed = sum(s.has_failed for worker in workers.values() for s in worker.seen)
         cells = [f"{1000 * wait:.0f}" for wait in worst]
         table.add_row(name, f"{ended - began:.1f}", *cells, str(failed))
-    return table
 
 
 def main() -> None:
@@ -84,15 +91,24 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=ROWS, help="entries of the trail")
     parser.add_argument("--server", help="default: one in a temporary directory")
     arguments = parser.parse_args()
+    table = blank()
     with (
         tempfile.TemporaryDirectory() as folder,
         server(arguments.server) as given,
-        created(given, "cmcore_benchmark_trail") as url,
     ):
-        with contextlib.closing(cmcore.connect(url)) as database:
-            cmcore.migrate(database)
-        fill(url, arguments.rows, spread=TWO_YEARS / arguments.rows)
-        Console(width=100).print(measure(url, Path(folder)))
+        with created(given, "cmcore_benchmark_trail") as url:
+            with contextlib.closing(cmcore.connect(url)) as database:
+                cmcore.migrate(database)
+            fill(url, arguments.rows, spread=TWO_YEARS / arguments.rows)
+            measure(url, steps(Path(folder)), table)
+        with created(given, "cmcore_benchmark_months") as url:
+            with contextlib.closing(cmcore.connect(url)) as database:
+                cmcore.migrate(database)
+                partitions.convert(database)
+                partitions.ensure(database, MONTHS)
+            fill(url, arguments.rows, spread=-TWO_YEARS / arguments.rows)
+            measure(url, {f"revert of {MONTHS} months": partitions.revert}, table)
+    Console(width=100).print(table)
 
 
 if __name__ == "__main__":

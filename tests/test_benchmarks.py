@@ -122,4 +122,5 @@ def test_the_waits_beside_a_small_conversion_are_measured(postgresql_url: str) -
         "restore a month",
         "retain again",
         "revert",
+        "revert of 24 months",
     ]

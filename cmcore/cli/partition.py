@@ -52,8 +52,9 @@ def convert(db: peewee.Database, *, dry_run: bool, as_json: bool) -> None:
 def revert(db: peewee.Database, *, dry_run: bool, as_json: bool) -> None:
     """Make the trail a plain table again, and print what was done (PostgreSQL).
 
-    The largest partition becomes the table; the entries of all others move into it,
-    and nobody can read or write the trail for as long as that takes.
+    Entries are copied into a new table, for which the disk needs room; if few are
+    outside the largest partition, that becomes the table. Others read and write
+    meanwhile, and wait for a moment at most.
     """
     with progress_bar("Reverting", is_wanted=not as_json and not dry_run) as progress:
         steps = partitions.revert(db, dry_run=dry_run, progress=progress)

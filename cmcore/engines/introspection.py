@@ -82,8 +82,8 @@ def is_in_memory(db: Any) -> bool:
 
 def rows(db: peewee.Database, sql: str, params: Sequence[Any] = ()) -> list[Any]:
     """Read through a raw cursor; a parameter is a question mark on both engines."""
-    cursor: Any = db.cursor()
     with _translated:
+        cursor: Any = db.cursor()
         cursor.execute(*_for_driver(db, sql, params))
         return list(cursor.fetchall())
 
@@ -95,8 +95,8 @@ def run(db: peewee.Database, sql: str, params: Sequence[Any] = ()) -> Any:
 
 def run_many(db: peewee.Database, sql: str, batch: Sequence[Sequence[Any]]) -> int:
     """Execute one statement for each row of parameters; return how many it wrote."""
-    cursor: Any = db.cursor()
     with _translated:
+        cursor: Any = db.cursor()
         cursor.executemany(_for_driver(db, sql, (None,))[0], batch)
     return int(cursor.rowcount)
 

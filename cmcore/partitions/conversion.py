@@ -25,6 +25,7 @@ from cmcore.partitions.leftovers import (
     drop_indexes,
     leftover_indexes,
     leftovers,
+    tidied,
 )
 from cmcore.partitions.months import MONTHS_OF_A_YEAR, Month
 from cmcore.partitions.pieces import (
@@ -62,7 +63,8 @@ def convert(
     partition `audit_logs_before_YYYY_MM`; `audit_logs_YYYY_MM` of the next months and
     `audit_logs_default` are added. The primary key is (id, created_at) then. Indexes,
     constraints, views, triggers, grants, owner and comment are as before. A killed
-    conversion is finished by the next one; a converted table gets its missing months.
+    conversion is finished by the next one; a converted table gets its missing months,
+    and loses what an interrupted `revert` left.
 
     Args:
         db: The database; connected for the length of the call if it is not.
@@ -83,7 +85,9 @@ def convert(
         require_trail(database)
         with in_turn(database):
             if is_partitioned(database, TRAIL):
-                return [f"Add the partition {n}." for n in _months(database, dry_run)]
+                left = tidied(database, dry_run=dry_run)
+                added = _months(database, dry_run)
+                return left + [f"Add the partition {name}." for name in added]
             return _Conversion(database).run(dry_run, progress or (lambda *_: None))
 
 
@@ -155,7 +159,7 @@ class _Conversion:
         db, table, piece = self._db, quoted(TRAIL), quoted(self._piece)
         lock_for_swap(db)
         belongings = Belongings.read(db)
-        constraints = _constraints(db)
+        constraints = constraints_of(db)
         indexes = self._indexes()
         key_name = key_name_of(db, TRAIL)
         belongings.leave(db)
@@ -234,13 +238,7 @@ def lock_for_swap(db: peewee.Database) -> None:
     until the commit is made in the trail's schema.
     """
     wait_for_runners(db)
-    rows(
-        db,
-        "SELECT set_config('search_path', quote_ident(nspname) || ', ' ||"
-        " current_setting('search_path'), true)"
-        " FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
-        f" WHERE c.oid = '{TRAIL}'::regclass",
-    )
+    make_beside(db)
     found = rows(
         db,
         "SELECT DISTINCT confrelid::regclass::text FROM pg_constraint"
@@ -249,6 +247,17 @@ def lock_for_swap(db: peewee.Database) -> None:
     for (referred,) in found:
         run(db, f"LOCK TABLE {referred} IN SHARE ROW EXCLUSIVE MODE")
     run(db, f"LOCK TABLE {quoted(TRAIL)} IN ACCESS EXCLUSIVE MODE")
+
+
+def make_beside(db: peewee.Database) -> None:
+    """Make what is made until the commit in the schema of the trail."""
+    rows(
+        db,
+        "SELECT set_config('search_path', quote_ident(nspname) || ', ' ||"
+        " current_setting('search_path'), true)"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+        f" WHERE c.oid = '{TRAIL}'::regclass",
+    )
 
 
 def _bound(db: peewee.Database) -> Month:
@@ -276,7 +285,7 @@ def _months(db: peewee.Database, dry_run: bool) -> list[str]:
     return attempt(db, BRIEFLY, lambda: new_months(db, MONTHS_AHEAD, dry_run))
 
 
-def _constraints(db: Any) -> dict[str, str]:
+def constraints_of(db: Any) -> dict[str, str]:
     """Return the CHECKs, foreign keys and unique constraints as they are written."""
     found = rows(
         db,

@@ -9,7 +9,11 @@ from cmcore.engines.introspection import rows
 from cmcore.engines.partitioning import Piece, pieces
 from cmcore.layout import quoted
 from cmcore.partitions.detached import detached_months, table_of
-from cmcore.partitions.leftovers import has_leftover_check, leftovers
+from cmcore.partitions.leftovers import (
+    has_leftover_check,
+    leftover_copy,
+    leftovers,
+)
 from cmcore.partitions.months import Month
 from cmcore.partitions.pieces import TRAIL
 
@@ -41,8 +45,11 @@ def _unfinished(db: peewee.Database, found: list[Piece]) -> list[str]:
     left = ", ".join(leftovers(db))
     if not left:
         return []
+    again = f"{left} is left of a revert. Run `cmcore partition revert` again"
     if found:
-        return [f"{left} is left of a revert. Run `cmcore partition revert` again."]
+        return [f"{again}, or `cmcore partition convert`, which drops it."]
+    if leftover_copy(db):
+        return [f"{again}."]
     danger = " which refuses entries of later months" * has_leftover_check(db)
     return [
         f"{left} is left of a conversion,{danger or ' which was interrupted'}. Run "

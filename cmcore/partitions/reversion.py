@@ -1,10 +1,11 @@
 """Making the trail one plain table again.
 
-The partition with the most entries becomes the table, and the entries of all others
-move into it. Nobody can read or write the trail for as long as that takes.
+Where few entries have to move, the partition with the most of them becomes the table,
+and the others move into it, while nobody can read or write the trail. Else all of them
+are copied beside readers and writers.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
 
 import peewee
 
@@ -14,29 +15,28 @@ from cmcore.engines.partitioning import PARTED_BY, is_partitioned, needed_by, pi
 from cmcore.engines.session import connected
 from cmcore.errors import MigrationError
 from cmcore.layout import quoted
-from cmcore.partitions.belongings import Belongings, in_the_way
+from cmcore.partitions.belongings import in_the_way
 from cmcore.partitions.conversion import Progress, key_name_of, lock_for_swap, refusal
 from cmcore.partitions.leftovers import (
     PLAIN_KEY_ENDING,
-    drop_check,
+    drop_copy,
     drop_indexes,
+    leftover_copy,
     leftovers,
+    tidied,
 )
 from cmcore.partitions.pieces import TRAIL, refusing, require_engine, require_trail
+from cmcore.partitions.shadow import Shadow, check_references
+from cmcore.partitions.succession import succeed
+from cmcore.partitions.turns import alone_with
 from cmcore.schema import present
 from cmcore.schema.columns import NewIndex, names
 from cmcore.schema.online import build, in_turn
 from cmcore.schema.patience import BRIEFLY, attempt
 
-_GONE = "audit_logs_partitioned"
+# How many entries may move while others wait, which takes half a second at worst.
+_FEW = 5_000
 _SHOWN = 3
-
-
-class _Heir(NamedTuple):
-    """The partition that becomes the table, and the key that it gets."""
-
-    piece: str
-    key: NewIndex
 
 
 def revert(
@@ -47,8 +47,10 @@ def revert(
 ) -> list[str]:
     """Undo `convert`: one table, the primary key (id), everything else as it was.
 
-    The key is built beside writers; then the trail is locked while the entries of all
-    partitions but the largest move, in one transaction.
+    If nearly all entries are in one partition, it becomes the table. Else all of them
+    are copied into a new one, for which the disk needs room. Others read and write
+    meanwhile, and wait for the swap only. A killed reversion leaves a trail that works;
+    the next one tidies up and begins anew, and so does `convert` to keep partitions.
 
     Args:
         db: The database; connected for the length of the call if it is not.
@@ -57,31 +59,32 @@ def revert(
 
     Returns:
         What was done, or would be, in sentences. Of a plain table only what a
-        conversion left that was interrupted goes.
+        conversion or a reversion left that was interrupted goes.
 
     Raises:
         ConfigurationError: The engine has no partitions.
         PendingMigrationsError: There is no trail.
-        MigrationError: Something is in the way, or locked; the text names it. Nothing
-            was changed.
+        ArchiveError: Entries are being taken out or put back. Nothing was changed.
+        MigrationError: Something is in the way, or locked, or somebody changed the
+            trail meanwhile; the text names it. Nothing was changed, unless it says
+            that foreign keys are not checked.
     """
     with connected(db, "Partitions") as database:
         require_engine(database)
         require_trail(database)
         with in_turn(database):
             if not is_partitioned(database, TRAIL):
-                return _tidied(database, dry_run)
+                return _finished(database, dry_run)
             return _revert(database, dry_run, progress or (lambda *_: None))
 
 
-def _tidied(db: peewee.Database, dry_run: bool) -> list[str]:
-    """Drop what an interrupted conversion left on a plain table."""
-    left = leftovers(db)
-    if left and not dry_run:
-        with refusing("The rest of a conversion stays"):
-            drop_check(db)
-            drop_indexes(db)
-    return [f"Drop {name}, which an interrupted conversion left." for name in left]
+def _finished(db: peewee.Database, dry_run: bool) -> list[str]:
+    """Do on a plain table what an interrupted run has left to do."""
+    if not leftover_copy(db):
+        return tidied(db, dry_run=dry_run)
+    if not dry_run:
+        check_references(db)
+    return [f"Check the foreign keys of {TRAIL}, which an interrupted run has not."]
 
 
 def _revert(db: peewee.Database, dry_run: bool, progress: Progress) -> list[str]:
@@ -90,34 +93,46 @@ def _revert(db: peewee.Database, dry_run: bool, progress: Progress) -> list[str]
         piece.name: int(rows(db, f"SELECT count(*) FROM {quoted(piece.name)}")[0][0])
         for piece in pieces(db, TRAIL)
     }
-    piece = max(counts, key=lambda name: counts[name])
     key = tuple(name for name in primary_key(db, TRAIL) if name != PARTED_BY)
-    heir = _Heir(piece, NewIndex(f"{piece}{PLAIN_KEY_ENDING}", piece, key, True, None))
-    moving = sum(counts.values()) - counts[piece]
-    told = [
-        f"Build the key ({', '.join(key)}) on {piece}, beside writers.",
-        f"Make {piece} the table {TRAIL}, and move {moving} entries of"
-        f" {len(counts) - 1} other partitions into it; nobody can use it meanwhile.",
-    ]
+    moving = sum(counts.values()) - max(counts.values())
+    way = _Heir(db, counts, key) if moving <= _FEW else Shadow(db, counts, key)
     if dry_run:
-        return told
+        return way.told
     try:
-        with refusing(f"{TRAIL} is partitioned as before"):
-            progress(0, len(told))
-            drop_indexes(db, but=heir.key.name)
-            if not present.has_index(db, heir.key):
-                build(db, heir.key)
-            progress(1, len(told))
-            attempt(db, BRIEFLY, lambda: _swap_back(db, heir))
-            progress(len(told), len(told))
+        with refusing(f"{TRAIL} is partitioned as before"), alone_with(db):
+            _take(way.steps(), db, progress)
     except BaseException as error:
-        if is_partitioned(db, TRAIL):
-            try:
-                drop_indexes(db)
-            except peewee.DatabaseError:
-                error.add_note(f"The index {heir.key.name} stays: revert again.")
+        left = _tidy(db)
+        if left:
+            error.add_note(left)
         raise
-    return told
+    return way.told
+
+
+def _take(
+    steps: list[Callable[[], object]], db: peewee.Database, progress: Progress
+) -> None:
+    """Do one step after the other; name ids that have come twice meanwhile."""
+    try:
+        for done, step in enumerate(steps):
+            progress(done, len(steps))
+            step()
+    except peewee.IntegrityError:
+        _refuse(db)
+        raise
+    progress(len(steps), len(steps))
+
+
+def _tidy(db: peewee.Database) -> str:
+    """Leave nothing behind of a swap that did not come; say what could not go."""
+    try:
+        if is_partitioned(db, TRAIL):
+            drop_copy(db)
+            drop_indexes(db)
+        left = leftovers(db)
+    except (peewee.PeeweeException, MigrationError):
+        left = ["What was made ahead"]
+    return f"{', '.join(left)} stays: revert again." if left else ""
 
 
 def _refuse(db: peewee.Database) -> None:
@@ -136,31 +151,49 @@ def _refuse(db: peewee.Database) -> None:
         raise MigrationError(refusal("made one table", obstacles))
 
 
-def _swap_back(db: peewee.Database, heir: _Heir) -> None:
-    table, piece, gone = quoted(TRAIL), quoted(heir.piece), quoted(_GONE)
-    lock_for_swap(db)
-    belongings = Belongings.read(db)
-    others = [each.name for each in pieces(db, TRAIL) if each.name != heir.piece]
-    key_name, old_key = key_name_of(db, TRAIL), key_name_of(db, heir.piece)
-    index_names = _index_names(db, heir.piece)
-    own = names(c.name for c in columns(db, TRAIL) if not c.is_generated)
-    belongings.leave(db)
-    run(db, f"ALTER TABLE {table} DETACH PARTITION {piece}")
-    for name in others:
-        run(db, f"INSERT INTO {piece} ({own}) SELECT {own} FROM {quoted(name)}")
-    run(db, f"ALTER TABLE {table} RENAME TO {gone}")
-    run(db, f"ALTER TABLE {piece} RENAME TO {table}")
-    key = quoted(heir.key.name)
-    run(
-        db,
-        f"ALTER TABLE {table} DROP CONSTRAINT {quoted(old_key)},"
-        f" ADD CONSTRAINT {key} PRIMARY KEY USING INDEX {key}",
-    )
-    belongings.arrive(db)
-    run(db, f"DROP TABLE {gone}")
-    run(db, f"ALTER INDEX {key} RENAME TO {quoted(key_name)}")
-    for here, there in index_names.items():
-        run(db, f"ALTER INDEX {quoted(here)} RENAME TO {quoted(there)}")
+class _Heir:
+    """The partition that becomes the table; all others move into it."""
+
+    def __init__(
+        self, db: peewee.Database, counts: Mapping[str, int], key: tuple[str, ...]
+    ) -> None:
+        """Choose the one with the most entries; nothing happens yet."""
+        self._db = db
+        self._piece = max(counts, key=lambda name: counts[name])
+        name = f"{self._piece}{PLAIN_KEY_ENDING}"
+        self._key = NewIndex(name, self._piece, key, True, None)
+        moving = sum(counts.values()) - counts[self._piece]
+        self.told = [
+            f"Build the key ({', '.join(key)}) on {self._piece}, beside writers.",
+            f"Make {self._piece} the table {TRAIL}, and move {moving} entries of"
+            f" {len(counts) - 1} other partitions into it; nobody can use it then.",
+        ]
+
+    def steps(self) -> list[Callable[[], object]]:
+        """Return what is to be done, in its order."""
+        return [self._build, lambda: attempt(self._db, BRIEFLY, self._swap)]
+
+    def _build(self) -> None:
+        drop_copy(self._db)
+        drop_indexes(self._db, but=self._key.name)
+        if not present.has_index(self._db, self._key):
+            build(self._db, self._key)
+
+    def _swap(self) -> None:
+        db, piece, key = self._db, quoted(self._piece), quoted(self._key.name)
+        lock_for_swap(db)
+        others = [each.name for each in pieces(db, TRAIL) if each.name != self._piece]
+        old_key, indexes = key_name_of(db, self._piece), _index_names(db, self._piece)
+        own = names(c.name for c in columns(db, TRAIL) if not c.is_generated)
+        run(db, f"ALTER TABLE {quoted(TRAIL)} DETACH PARTITION {piece}")
+        for name in others:
+            run(db, f"INSERT INTO {piece} ({own}) SELECT {own} FROM {quoted(name)}")
+        run(
+            db,
+            f"ALTER TABLE {piece} DROP CONSTRAINT {quoted(old_key)},"
+            f" ADD CONSTRAINT {key} PRIMARY KEY USING INDEX {key}",
+        )
+        succeed(db, self._piece, self._key.name, indexes)
 
 
 def _index_names(db: peewee.Database, piece: str) -> dict[str, str]:

@@ -86,8 +86,9 @@ def in_turn(db: peewee.Database) -> Iterator[None]:
                     _value(db, "SELECT set_config('statement_timeout', '0', false)")
                     yield
                 finally:
-                    for name, value in zip(limits, before, strict=True):
-                        _value(db, "SELECT set_config(?, ?, false)", name, value)
+                    with contextlib.suppress(peewee.PeeweeException):
+                        for name, value in zip(limits, before, strict=True):
+                            _value(db, "SELECT set_config(?, ?, false)", name, value)
                 return
         time.sleep(patience.PAUSE)
 

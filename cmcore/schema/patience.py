@@ -23,21 +23,33 @@ PAUSE = 0.5
 Result = TypeVar("Result")
 
 
-def attempt(db: Any, wait: str, work: Callable[[], Result]) -> Result:
+def attempt(
+    db: Any,
+    wait: str,
+    work: Callable[[], Result],
+    *,
+    ahead: Callable[[], object] = lambda: None,
+) -> Result:
     """Do something in one transaction, again while others hold their tables.
+
+    Each statement sees what others have committed before it, so that what is read after
+    a lock is as it is then.
 
     Args:
         db: The database, without a transaction.
         wait: How long one lock may take, as `80ms`.
         work: What executes the statements.
+        ahead: What is done before each attempt, in transactions of its own.
 
     Raises:
         MigrationError: Somebody kept a table locked through all attempts.
     """
     number = 0
     while True:
+        ahead()
         try:
             with db.atomic():
+                run(db, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
                 run(db, f"SET LOCAL lock_timeout = '{wait}'")
                 return work()
         except peewee.OperationalError as error:

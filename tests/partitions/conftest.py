@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import peewee
 import pytest
 
 import cmcore
+from cmcore.partitions import reversion
 from tests.conftest import MakeUrl, connected
 from tests.partitions.old_months import shape_trail
+from tests.partitions.stages import Meanwhile, doing, grow
 
 
 @pytest.fixture
@@ -52,6 +55,35 @@ def monthly(server: peewee.Database) -> peewee.Database:
     """A database of PostgreSQL whose trail has a partition of each old month."""
     shape_trail(server, "monthly")
     return server
+
+
+@pytest.fixture(params=["moved", "copied"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways back: entries move to the largest partition, or all are copied."""
+    if request.param == "copied":
+        monkeypatch.setattr(reversion, "_FEW", -1)
+    return str(request.param)
+
+
+@pytest.fixture
+def grown(monthly: peewee.Database, monkeypatch: pytest.MonkeyPatch) -> peewee.Database:
+    """The same with entries, all of which a reversion copies."""
+    grow(monthly, monkeypatch)
+    return monthly
+
+
+@pytest.fixture
+def other(grown: Any) -> Iterator[peewee.Database]:
+    """A connection of somebody else to the same database."""
+    database: peewee.Database = type(grown)(grown.database, **grown.connect_params)
+    with database.connection_context():
+        yield database
+
+
+@pytest.fixture
+def meanwhile(grown: peewee.Database, monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
+    """A function that lets something be done at a stage of a reversion."""
+    return doing(grown, monkeypatch)
 
 
 @pytest.fixture

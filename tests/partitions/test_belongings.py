@@ -14,6 +14,7 @@ from tests.partitions.tables import anatomy
 
 pytestmark = pytest.mark.postgresql
 
+both_ways = pytest.mark.usefixtures("way")
 READER, OWNER = "cmcore_test_reader", "cmcore_test_owner"
 LONG = "Mixed case, and as long as a name of 63 characters can be ..."
 FUNCTION = """
@@ -46,6 +47,7 @@ def back_and_forth(db: peewee.Database) -> Iterator[str]:
     assert anatomy(db) == before
 
 
+@both_ways
 def test_views_read_the_new_table(server: peewee.Database) -> None:
     """Also one on a view, one with options and one that is granted to somebody."""
     sql(
@@ -70,6 +72,7 @@ def test_views_read_the_new_table(server: peewee.Database) -> None:
     sql(server, f"DROP OWNED BY {READER}", f"DROP ROLE {READER}")
 
 
+@both_ways
 def test_triggers_fire_once_in_every_partition(server: peewee.Database) -> None:
     """For rows and for statements; one that is switched off stays off."""
     sql(
@@ -93,6 +96,7 @@ def test_triggers_fire_once_in_every_partition(server: peewee.Database) -> None:
         ]
 
 
+@both_ways
 def test_grants_owner_and_rights_of_columns_stay(server: peewee.Database) -> None:
     """Nobody may do more or less than before, whatever new tables are granted."""
     roles = (READER, OWNER)
@@ -121,6 +125,7 @@ def test_grants_owner_and_rights_of_columns_stay(server: peewee.Database) -> Non
         sql(server, *(f"DROP ROLE {role}" for role in roles))
 
 
+@both_ways
 def test_columns_indexes_and_checks_of_an_application_stay(
     server: peewee.Database,
 ) -> None:

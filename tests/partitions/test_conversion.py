@@ -172,20 +172,22 @@ def test_a_database_that_is_not_connected_is_closed_again(make_url: MakeUrl) -> 
         assert db.is_closed()
 
 
+@pytest.mark.usefixtures("way")
 def test_partitions_are_made_in_the_schema_of_the_trail(make_url: MakeUrl) -> None:
     """An application may have another schema before that one in its search path."""
     with connected(make_url("postgresql", migrated=True)) as db:
         cmcore.record("export", resource_type="reports", description="A report.")
         fresh = anatomy(db)
         db.execute_sql("CREATE SCHEMA app")
+        db.execute_sql("CREATE TABLE app.users (id integer)")
         db.execute_sql("SET search_path = app, public")
         convert(db)
         own = "SELECT relname FROM pg_class WHERE relnamespace = 'app'::regnamespace"
-        assert rows(db, own) == []
+        assert rows(db, own) == [("users",)]
         assert cmcore.partitions.ensure(db, 4)
         assert cmcore.AuditLog.select().count() == 1
         cmcore.partitions.revert(db)
-        assert rows(db, own) == []
+        assert rows(db, own) == [("users",)]
         db.execute_sql("SET search_path = public")
         assert anatomy(db) == fresh
 

@@ -28,6 +28,7 @@ def record() -> None:
     cmcore.record("export", resource_type="reports", description="A report.")
 
 
+@pytest.mark.usefixtures("way")
 def test_writers_and_readers_see_no_error(server: peewee.Database) -> None:
     """Converted, reverted and converted again under load, no entry is lost."""
     with writing(server) as written:
@@ -55,6 +56,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversion, "PATIENTLY", "100ms")
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("back", [False, True])
 def test_a_transaction_that_stays_open_stops_it(
     make_url: MakeUrl, monkeypatch: pytest.MonkeyPatch, *, back: bool
@@ -92,6 +94,7 @@ def test_what_the_database_refuses_leaves_nothing_behind(
     assert anatomy(server) == before
 
 
+@pytest.mark.usefixtures("way")
 def test_a_revert_that_fails_leaves_the_partitions(
     converted: peewee.Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
