@@ -1,7 +1,7 @@
 """The partitions of a table, as the engine that has partitions tells them."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import peewee
@@ -69,7 +69,7 @@ def _moment(text: str) -> datetime | None:
     """Return an end of a range, which is without one at MINVALUE and MAXVALUE."""
     if not text.startswith("'"):
         return None
-    return datetime.fromisoformat(text.strip("'"))
+    return datetime.fromisoformat(text.strip("'")).astimezone(UTC)
 
 
 def _place(piece: Piece) -> tuple[bool, float]:
