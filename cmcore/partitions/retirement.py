@@ -166,9 +166,9 @@ _STAYED = (
 def _text_of(line: Line) -> str:
     if line.text is None:
         msg = (
-            f"The entry {line.id} of {line.created_at} has a text that is no JSON in "
-            "old_values, new_values or extra_data, and is in no file therefore. "
-            "Correct it, and run again."
+            f"The entry {line.id} of {line.created_at} has a text that is no JSON, or "
+            "is nested too deeply, in old_values, new_values or extra_data, and is "
+            "in no file therefore. Correct it, and run again."
         )
         raise ArchiveError(msg)
     return line.text

@@ -17,7 +17,8 @@ from cmcore.errors import (
     PendingMigrationsError,
 )
 from cmcore.partitions import retain
-from cmcore.partitions.archives import Archive, Manifest
+from cmcore.partitions.archives import Archive
+from cmcore.partitions.manifests import Manifest
 from tests.conftest import MakeUrl, connected
 from tests.partitions.old_months import (
     ago,
