@@ -9,7 +9,7 @@ from pathlib import Path
 
 import peewee
 
-from cmcore.engines.failures import first_line
+from cmcore.engines.failures import first_line, is_refusal
 from cmcore.engines.introspection import rows
 from cmcore.engines.lines import Lines
 from cmcore.engines.partitioning import is_partitioned
@@ -180,7 +180,9 @@ def _insert(lines: Lines, parts: Parts) -> int:
                 for part, some in itertools.groupby(_told(parts), itemgetter(0))
                 for batch in _batches(some)
             )
-    except (peewee.IntegrityError, peewee.DataError, ValueError) as error:
+    except (peewee.DatabaseError, ValueError) as error:
+        if not is_refusal(error):
+            raise
         msg = (
             f"{TRAIL} does not take the entries of {next(iter(parts))}: "
             f"{first_line(error)}. "
