@@ -107,6 +107,9 @@ def rollback(db: peewee.Database | peewee.Proxy, count: int = 1) -> list[str]:
 
 def rollback_each(db: peewee.Database | peewee.Proxy, count: int = 1) -> Iterator[str]:
     """Do as `rollback`, and yield the name of each script once it is rolled back."""
+    if type(count) is not int:
+        msg = f"count is {count!r}: how many scripts, 1 or more? Nothing was changed."
+        raise MigrationError(msg)
     with connected(db, "Migrations") as database:
         trail_only = bool(history.applied(database, history.TRAIL_HISTORY))
         router = _Router(database, trail_only=trail_only)

@@ -119,24 +119,31 @@ def test_psycopg3_can_be_named_in_the_url(make_url: Any) -> None:
         db.create_tables([Item])
         Item.create(n=1)
         assert type(db.connection()).__module__ == "psycopg"
-        assert db.execute_sql("SHOW TimeZone").fetchone() == ("UTC",)
         assert AuditLog.get().created_at.utcoffset() == timedelta(0)
 
 
-def test_postgresql_sessions_run_in_utc(make_url: Any) -> None:
-    """Whatever the server's zone is, a session's is UTC; options of the URL stay."""
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
+def test_postgresql_sessions_run_in_utc(
+    make_url: Any, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever zone server and environment have; options of the URL stay."""
     url = make_url("postgresql")
-    run_sql(
-        url, f"ALTER DATABASE \"{urlsplit(url).path[1:]}\" SET TimeZone = 'Asia/Tokyo'"
-    )
+    zone = "SET TimeZone = 'Asia/Tokyo'"
+    run_sql(url, f'ALTER DATABASE "{urlsplit(url).path[1:]}" {zone}')
     mark = "&" if "?" in url else "?"
     given = f"{url}{mark}application_name=mine&options=-c%20work_mem%3D5MB"
-    with connected(given) as db:
-        shown = [
-            db.execute_sql(f"SHOW {name}").fetchone()[0]
-            for name in ("TimeZone", "application_name", "work_mem")
-        ]
-    assert shown == ["UTC", "mine", "5MB"]
+    with connected(given.replace("postgresql:", f"{scheme}:")) as db:
+        assert shown(db) == ["UTC", "mine", "5MB"]
+        monkeypatch.setenv("PGTZ", "America/New_York")
+        db.close()
+        db.connect()
+        assert shown(db) == ["UTC", "mine", "5MB"]
+
+
+def shown(db: peewee.Database) -> list[str]:
+    """Return settings of a session."""
+    names = ("TimeZone", "application_name", "work_mem")
+    return [db.execute_sql(f"SHOW {name}").fetchone()[0] for name in names]
 
 
 def pragma(db: peewee.Database, name: str) -> Any:

@@ -298,6 +298,9 @@ def test_comments_can_be_read_at_every_script(db: Any) -> None:
     assert table_comment(db, "audit_logs") == (
         "Comprehensive audit log for all system activities and security events"
     )
+    proxy = peewee.Proxy()
+    proxy.initialize(db)
+    assert table_comment(proxy, "users") == table_comment(db, "users")
     assert table_comment(db, FULL_HISTORY) is None
     assert table_comment(db, "nowhere") is None
 

@@ -77,6 +77,15 @@ def test_a_wrong_count_is_refused(db: Any, count: int) -> None:
     assert pending(db) == SCRIPTS[2:]
 
 
+@pytest.mark.parametrize("count", ["1", 1.5, None, True])
+def test_a_count_that_is_no_number_is_refused(db: Any, count: Any) -> None:
+    """It is a mistake as well, and is shown."""
+    migrate(db, SCRIPTS[0])
+    with pytest.raises(MigrationError, match=f"count is {count!r}: how many"):
+        rollback(db, count)
+    assert pending(db) == SCRIPTS[1:]
+
+
 def test_a_script_of_a_newer_version_is_not_rolled_back(db: Any) -> None:
     """Its code is not there; the error names it."""
     migrate(db)

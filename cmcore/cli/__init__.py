@@ -4,15 +4,19 @@ A command parses, calls one function of a lower layer, and prints: data on stdou
 on stderr. What goes wrong becomes one sentence and an exit code, never a traceback.
 """
 
+import os
+import sys
+
 import click
 
 from cmcore.cli.audit import audit
 from cmcore.cli.connection import database_option, with_database
 from cmcore.cli.doctor import doctor
 from cmcore.cli.new_migration import new_migration
+from cmcore.cli.output import note
 from cmcore.cli.partition import partition
 from cmcore.cli.plugins import plugins
-from cmcore.cli.program import Program
+from cmcore.cli.program import PROBLEM, Program
 from cmcore.cli.retention import purge, restore
 from cmcore.cli.schema import migrate, migrations, rollback, status
 from cmcore.cli.search_index import search_index
@@ -48,9 +52,17 @@ for command in (
     user,
     doctor,
 ):
+    if isinstance(command, click.Group):  # its commands have the option already
+        database_option()(command)
     cli.add_command(command)
 
 
 def main() -> None:
     """Run the command line with the arguments of the process, and exit."""
-    cli()
+    try:
+        cli()
+    except OSError as error:
+        # What cannot be written now cannot be written at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        note(f"Error: {error}.")
+        sys.exit(PROBLEM)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 import peewee
 
-from cmcore.cli.connection import database_option, with_database
+from cmcore.cli.connection import with_database
 from cmcore.cli.output import note, show_json, show_table
 from cmcore.cli.program import Failure
 from cmcore.models.audit_log import AuditLog
@@ -56,7 +56,6 @@ zone_option = click.option(
 
 
 @click.group()
-@database_option()
 def audit() -> None:
     """Read the audit trail."""
 
@@ -87,7 +86,7 @@ def list_entries(
     db: peewee.Database, *, zone: tzinfo, as_json: bool, limit: int, **wanted: Any
 ) -> None:
     """List entries, newest first."""
-    since, until = (_aware(wanted.pop(name), zone) for name in ("since", "until"))
+    since, until = (_in_utc(wanted.pop(name), zone) for name in ("since", "until"))
     search = Search(**wanted, since=since, until=until, limit=limit + 1)
     found = list(find_entries(search))
     for entry in found[:limit] if as_json else ():
@@ -130,10 +129,16 @@ def show_entry(
         show_table(("Field", "Before", "After"), _changes(*values.values()))
 
 
-def _aware(moment: datetime | None, zone: tzinfo) -> datetime | None:
-    if moment is None or moment.tzinfo is not None:
-        return moment
-    return moment.replace(tzinfo=zone)
+def _in_utc(moment: datetime | None, zone: tzinfo) -> datetime | None:
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        message = f"{moment} is not in the years 1 to 9999 in UTC."
+        raise click.BadParameter(message) from None
 
 
 def _row(entry: Any, zone: tzinfo) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 import peewee
 
+from cmcore.cli.output import note
 from cmcore.database import connect
 from cmcore.engines.health import is_without_file, missing_file
 from cmcore.errors import ConfigurationError, UnreachableDatabaseError
@@ -37,12 +38,13 @@ def _remember(ctx: click.Context, _: click.Parameter, url: str | None) -> None:
         ctx.find_root().obj = url
 
 
-def with_database(*, creates: bool = False) -> Callable[[Function], Function]:
+def with_database(*, creates: bool | None = False) -> Callable[[Function], Function]:
     """Open the database for a command, give it as `db`, and close it afterwards.
 
     Args:
         creates: Whether the command may make a new file; others refuse, since the
-            name of a file that is not there is mistyped.
+            name of a file that is not there is mistyped. With None the command sees
+            the empty database that it would be, and no file is made.
     """
 
     def decorate(function: Function) -> Function:
@@ -58,7 +60,7 @@ def with_database(*, creates: bool = False) -> Callable[[Function], Function]:
     return decorate
 
 
-def _open(ctx: click.Context, *, creates: bool) -> peewee.Database:
+def _open(ctx: click.Context, *, creates: bool | None) -> peewee.Database:
     url = ctx.find_root().obj
     if not url:
         message = (
@@ -73,7 +75,10 @@ def _open(ctx: click.Context, *, creates: bool) -> peewee.Database:
         )
         raise ConfigurationError(message)
     missing = None if creates else missing_file(url)
-    if missing is not None:
+    if missing is not None and creates is None and missing.parent.is_dir():
+        note(f"There is no file {missing} yet.")
+        url = ":memory:"
+    elif missing is not None:
         message = (
             f"There is no file {missing}. Check its name, or make a database of it "
             "with `cmcore migrate`."

@@ -1,6 +1,7 @@
 """What commands print: tables for people, JSON for programs, talk on stderr."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ def show_table(
             narrow for all: empty cells are left out there, and only the last stack is
             folded.
     """
-    console = Console(file=sys.stdout, highlight=False)
+    console = _console(file=sys.stdout)
     table = Table(
         box=box.SIMPLE_HEAD if console.is_terminal else None,
         pad_edge=console.is_terminal,
@@ -95,7 +96,7 @@ def progress_bar(
 
     Somebody looks if stderr is a terminal. Afterwards the bar is gone.
     """
-    console = Console(stderr=True)
+    console = _console(stderr=True)
     if not is_wanted or not sys.stderr.isatty() or console.is_dumb_terminal:
         yield None
         return
@@ -107,6 +108,12 @@ def progress_bar(
             bar.update(task, completed=done, total=total)
 
         yield show
+
+
+def _console(**where: Any) -> Console:
+    """Return a console; with NO_COLOR it has no style at all, not even bold."""
+    colours: Any = None if os.environ.get("NO_COLOR") else "auto"
+    return Console(**where, highlight=False, color_system=colours)
 
 
 def _stacked(cells: Sequence[str], sizes: Sequence[int]) -> list[Text]:

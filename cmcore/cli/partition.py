@@ -12,7 +12,6 @@ from cmcore import partitions
 from cmcore.cli.connection import with_database
 from cmcore.cli.output import note, progress_bar, show_json, show_lines, show_table
 from cmcore.cli.program import PROBLEM
-from cmcore.partitions.archives import part_of
 from cmcore.partitions.health import examine_partitions
 from cmcore.partitions.pieces import MONTHS_AHEAD, function
 from cmcore.partitions.retention import MONTHS_ONLINE
@@ -173,13 +172,10 @@ def restore(db: peewee.Database, *, files: tuple[Path, ...], as_json: bool) -> N
     """Put the entries of archives back into the trail, and print how many.
 
     FILE is a .jsonl.gz file, with its manifest beside it. Entries that are there
-    already stay as they are; of several parts of a month the last one comes first. The
-    next `retain` takes the month out again.
+    already stay as they are; what several parts of a month have comes back as it is in
+    the last one. The next `retain` takes the month out again.
     """
-    done = [
-        (str(file), partitions.restore(db, file))
-        for file in sorted(files, key=part_of, reverse=True)
-    ]
+    done = [(str(file), partitions.restore(db, file)) for file in files]
     if as_json:
         total = sum(rows for _, rows in done)
         shown = [{"file": file, "rows": rows} for file, rows in done]

@@ -10,17 +10,30 @@ from cmcore.checkup import schema_status
 from cmcore.cli.connection import database_option, with_database
 from cmcore.cli.output import note, show_json, show_table
 from cmcore.cli.program import PENDING
-from cmcore.schema.history import migrations_path
+from cmcore.schema.history import migrations_path, scripts
 
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 trail_option = click.option(
     "--trail-only",
     is_flag=True,
+    is_eager=True,
     help="Only audit_logs, for an application that has users of its own.",
 )
 
 
+def _known(ctx: click.Context, _: click.Parameter, name: str | None) -> str | None:
+    """Return the name of a script, which has to be one of ours."""
+    names = scripts(trail_only=ctx.params["trail_only"])
+    if name is not None and name not in names:
+        message = f"there is no script {name!r}. The scripts are {', '.join(names)}."
+        raise click.BadParameter(message)
+    return name
+
+
 @click.command()
-@click.option("--target", metavar="NAME", help="Stop after this script.")
+@click.option(
+    "--target", metavar="NAME", callback=_known, help="Stop after this script."
+)
 @trail_option
 @click.option(
     "--online",
@@ -55,8 +68,8 @@ def rollback(db: peewee.Database, count: int) -> None:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@with_database()
+@json_option
+@with_database(creates=None)
 def status(db: peewee.Database, *, as_json: bool) -> int:
     """Say which scripts are applied and which are pending; exits with 5 if any is."""
     applied, pending = schema_status(db)
@@ -75,10 +88,15 @@ def status(db: peewee.Database, *, as_json: bool) -> int:
 
 @click.command()
 @trail_option
+@json_option
 @database_option()
-def migrations(*, trail_only: bool) -> None:
+def migrations(*, trail_only: bool, as_json: bool) -> None:
     """Print the folder of the scripts, for `pw_migrate --directory`."""
-    click.echo(migrations_path(trail_only=trail_only))
+    path = str(migrations_path(trail_only=trail_only))
+    if as_json:
+        show_json({"path": path})
+    else:
+        click.echo(path)
 
 
 def _show_each(names: Iterable[str]) -> int:

@@ -3,7 +3,7 @@
 import click
 import peewee
 
-from cmcore.cli.connection import database_option, with_database
+from cmcore.cli.connection import with_database
 from cmcore.cli.output import note, show_lines
 from cmcore.schema import search_index as work
 
@@ -13,7 +13,6 @@ dry_run_option = click.option(
 
 
 @click.group("search-index")
-@database_option()
 def search_index() -> None:
     """Find customers by parts of names, addresses and numbers (PostgreSQL)."""
 

@@ -4,6 +4,8 @@ Everything is read through a raw cursor, so that nothing shows in the `peewee` l
 and nothing here can abort a transaction of PostgreSQL.
 """
 
+from typing import cast
+
 import peewee
 
 from cmcore.engines import postgresql_catalog as postgresql
@@ -99,12 +101,14 @@ def references_to(db: peewee.Database, table: str) -> list[ForeignKey]:
     ]
 
 
-def table_comment(db: peewee.Database, table: str) -> str | None:
+def table_comment(db: peewee.Database | peewee.Proxy, table: str) -> str | None:
     """Return the comment of a table, None if it has none or does not exist.
 
     PostgreSQL keeps it as such; on SQLite, which has no comments, it is the one that
     opens the list of columns in the table's definition.
     """
+    if isinstance(db, peewee.Proxy):
+        db = cast("peewee.Database", db.obj)
     if not table_exists(db, table):
         return None
     read = sqlite.comment if is_sqlite(db) else postgresql.comment

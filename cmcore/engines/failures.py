@@ -71,6 +71,13 @@ def read_failure(error: BaseException) -> Failure | None:
     return None
 
 
+def is_refusal(error: Exception) -> bool:
+    """Tell whether something that is in the database, as a trigger, says no."""
+    failure = read_failure(error)
+    is_able = failure is None or failure.kind not in {"denied", "absent", "locked"}
+    return is_able and not isinstance(error, peewee.OperationalError)
+
+
 def _read_postgresql(original: Any, state: str) -> Failure | None:
     diag = original.diag
     constraint = diag.constraint_name

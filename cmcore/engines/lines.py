@@ -5,6 +5,9 @@ Values keep all that they have: JSON columns are nested as they stand, and momen
 in UTC with microseconds.
 """
 
+import itertools
+import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -13,12 +16,15 @@ from typing import Any, NamedTuple
 
 import peewee
 
-from cmcore.engines.catalog import Column, columns, foreign_keys
+from cmcore.engines.catalog import Column, columns, foreign_keys, primary_key
 from cmcore.engines.introspection import rows
 from cmcore.layout import quoted
 
 Kinds = Mapping[str, str]
 """What a column holds where its type does not tell: `moment`, `json` or `flag`."""
+
+
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},:]')
 
 
 class Line(NamedTuple):
@@ -67,7 +73,7 @@ class Lines(ABC):
 
     @abstractmethod
     def insert(self, texts: Sequence[str], names: Collection[str]) -> int:
-        """Insert rows that are not there yet; return how many.
+        """Insert rows whose keys are not there yet; return how many.
 
         A reference that would have become NULL when its row went is NULL if there is
         no such row.
@@ -136,6 +142,12 @@ class Lines(ABC):
         return [c.name for c in self.columns if c.name in names and not c.is_generated]
 
     @cached_property
+    def unless_there(self) -> str:
+        """The end of an INSERT that leaves rows alone whose keys are there."""
+        key = names_of(primary_key(self.db, self.table))
+        return f" ON CONFLICT ({key}) DO NOTHING"
+
+    @cached_property
     def references(self) -> dict[str, tuple[str, str]]:
         """The table and column that a column refers to until that row goes."""
         return {
@@ -143,6 +155,25 @@ class Lines(ABC):
             for key in foreign_keys(self.db, self.table)
             if key.on_delete == "SET NULL" and len(key.columns) == 1
         }
+
+
+def members_of(line: str) -> dict[str, str]:
+    """Return the values of a JSON object as texts by name, however deep they are.
+
+    Raises:
+        ValueError: It is no JSON object.
+    """
+    bounds, depth = [], 0
+    for token in _TOKEN.finditer(line):
+        depth += token[0] in "[{"
+        if depth == 1 and token[0] in "{,:}":
+            bounds.append(token.start())
+        depth -= token[0] in "]}"
+    if depth or not bounds:
+        msg = "a line is not one JSON object"
+        raise ValueError(msg)
+    texts = [line[i + 1 : j].strip() for i, j in itertools.pairwise(bounds)]
+    return dict(zip(map(json.loads, texts[::2]), texts[1::2], strict=True))
 
 
 def referred(value: str, reference: tuple[str, str] | None) -> str:

@@ -160,7 +160,19 @@ def _postgresql(url: str, options: dict[str, Any]) -> peewee.Database:
     given = {**dict(parse_qsl(parts.query)), **options}
     given["options"] = f"{given.get('options', '')} -c TimeZone=UTC".strip()
     settings = {k: v for k, v in found.items() if v is not None}
-    return peewee.PostgresqlDatabase(name, **{**settings, **given})
+    return _PostgresqlInUtc(name, **{**settings, **given})
+
+
+class _PostgresqlInUtc(peewee.PostgresqlDatabase):
+    """Sees to it that every connection is in UTC.
+
+    The driver sends PGTZ of the environment, which wins over the options; what the
+    server made of both is known without asking it.
+    """
+
+    def _initialize_connection(self, connection: Any) -> None:
+        if connection.info.parameter_status("TimeZone") != "UTC":
+            connection.cursor().execute("SET TimeZone = 'UTC'")
 
 
 def _redacted(url: str) -> str:

@@ -1,7 +1,8 @@
 """The partitions of a table, as the engine that has partitions tells them."""
 
 import re
-from datetime import datetime
+from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import peewee
@@ -69,7 +70,7 @@ def _moment(text: str) -> datetime | None:
     """Return an end of a range, which is without one at MINVALUE and MAXVALUE."""
     if not text.startswith("'"):
         return None
-    return datetime.fromisoformat(text.strip("'"))
+    return datetime.fromisoformat(text.strip("'")).astimezone(UTC)
 
 
 def _place(piece: Piece) -> tuple[bool, float]:
@@ -90,6 +91,22 @@ def tables_beside(db: peewee.Database, table: str) -> list[str]:
         (table,),
     )
     return [name for (name,) in found]
+
+
+def taken_beside(db: peewee.Database, table: str, names: Collection[str]) -> list[str]:
+    """Return what has one of the names in a table's schema, as `index mine`."""
+    found = rows(
+        db,
+        "SELECT pg_describe_object(k.kind, k.oid, 0) FROM ("
+        " SELECT 'pg_class'::regclass AS kind, oid, relname AS name,"
+        " relnamespace AS place FROM pg_class UNION ALL"
+        " SELECT 'pg_type'::regclass, oid, typname, typnamespace FROM pg_type"
+        " WHERE typrelid = 0) k JOIN pg_class t ON t.relnamespace = k.place"
+        " WHERE t.oid = to_regclass(quote_ident(?)) AND k.name = ANY(?::text[])"
+        " ORDER BY 1",
+        (table, list(names)),
+    )
+    return [text for (text,) in found]
 
 
 def needed_by(db: peewee.Database, table: str) -> list[str]:

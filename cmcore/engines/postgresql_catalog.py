@@ -49,7 +49,7 @@ def taken_names(db: peewee.Database, names: tuple[str, ...]) -> list[str]:
     found = rows(
         db,
         "SELECT c.relname::text FROM pg_class c"
-        " WHERE c.relnamespace = current_schema()::regnamespace",
+        " WHERE c.relnamespace = quote_ident(current_schema())::regnamespace",
     )
     taken = {name for (name,) in found}
     return [name for name in names if name in taken]

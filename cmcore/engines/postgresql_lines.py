@@ -101,7 +101,7 @@ class PostgresqlLines(Lines):
             self.db,
             f"INSERT INTO {table} ({names_of(own)}) SELECT {', '.join(values)}"
             f" FROM json_populate_recordset(NULL::{table}, ?::json) r"
-            f" WHERE NOT EXISTS (SELECT FROM {table} t WHERE t.id = r.id)",
+            f"{self.unless_there}",
             [f"[{','.join(texts)}]"],
         )
         return int(cursor.rowcount)

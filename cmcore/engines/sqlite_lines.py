@@ -11,7 +11,7 @@ import peewee
 
 from cmcore.engines.ddl import literal
 from cmcore.engines.introspection import Column, rows, run, run_many
-from cmcore.engines.lines import Line, Lines, names_of, referred
+from cmcore.engines.lines import Line, Lines, members_of, names_of, referred
 from cmcore.layout import quoted
 from cmcore.moments import turned
 
@@ -104,7 +104,7 @@ class SqliteLines(Lines):
         return run_many(
             self.db,
             f"INSERT INTO {quoted(self.table)} ({names_of(own)}) VALUES ({marks})"
-            " ON CONFLICT (id) DO NOTHING",
+            f"{self.unless_there}",
             [list(map(self._told(text).get, own)) for text in texts],
         )
 
@@ -180,6 +180,20 @@ def values_of(line: str, nested: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: It is no JSON object, or not compact.
     """
+    try:
+        return _values(line, nested)
+    except RecursionError:
+        return {
+            name: None
+            if text == "null"
+            else text
+            if name in nested or text[0] in "[{"
+            else json.loads(text)
+            for name, text in members_of(line).items()
+        }
+
+
+def _values(line: str, nested: Sequence[str]) -> dict[str, Any]:
     at = line.find(f',"{nested[0]}":') if nested else -1
     head = line[1:at]
     if at < 0 or "{" in head or "[" in head:

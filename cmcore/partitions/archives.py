@@ -11,114 +11,22 @@ import hashlib
 import heapq
 import io
 import itertools
-import json
+import operator
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple, Self
+from typing import IO
 
 from cmcore.errors import ArchiveError
-from cmcore.partitions.entries import key_of
+from cmcore.partitions.entries import key_of, read
 from cmcore.partitions.files import kept, partial, put, sync
+from cmcore.partitions.manifests import ENDING, FORMAT, Manifest, manifest_path
 from cmcore.partitions.months import Month
 
-FORMAT = 1
-ENDING = ".jsonl.gz"
-_MANIFEST_ENDING = ".manifest.json"
 _COMPRESSION = 3  # half the time of 6, for a tenth more of the disk
 _NOT_READABLE = (OSError, EOFError, ValueError, zlib.error)
-
-
-class Manifest(NamedTuple):
-    """What stands beside a file.
-
-    Attributes:
-        format: The number of the format of file and manifest.
-        rows: How many entries the file has.
-        first_id: The id of the first one; they are in order of `created_at` and id.
-        last_id: The id of the last one.
-        start: The first moment of the month.
-        end: The first moment after it.
-        sha256: The digest of the file as it is, compressed.
-    """
-
-    format: int
-    rows: int
-    first_id: str
-    last_id: str
-    start: str
-    end: str
-    sha256: str
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read the manifest of a file.
-
-        Raises:
-            ArchiveError: There is none, or it is none of ours.
-        """
-        place = manifest_path(path)
-        try:
-            manifest = cls(**json.loads(place.read_bytes()))
-            manifest.check()
-        except FileNotFoundError as error:
-            msg = (
-                f"{path} has no manifest. {place.name} belongs beside it; without it "
-                "nobody can tell whether the file is whole."
-            )
-            raise ArchiveError(msg) from error
-        except OSError as error:
-            msg = f"{place} cannot be read: {error.strerror}."
-            raise ArchiveError(msg) from error
-        except TypeError as error:
-            msg = f"{place} is not a manifest of cmcore: it has other fields."
-            raise ArchiveError(msg) from error
-        except ValueError as error:
-            msg = f"{place} is not a manifest of cmcore: {error}."
-            raise ArchiveError(msg) from error
-        if manifest.format != FORMAT:
-            msg = (
-                f"{place} has format {manifest.format!r}, and this version of cmcore "
-                f"knows {FORMAT} alone. Use a newer version."
-            )
-            raise ArchiveError(msg)
-        return manifest
-
-    def check(self) -> None:
-        """Raise ValueError if it cannot be the manifest of a month."""
-        kinds = type(self).__annotations__
-        wrong = [n for n, v in self._asdict().items() if type(v) is not kinds[n]]
-        if wrong:
-            msg = f"{', '.join(wrong)}: of another type"
-            raise ValueError(msg)
-        bounds = datetime.fromisoformat(self.start), datetime.fromisoformat(self.end)
-        if bounds != (self.month.start, self.month.end):
-            msg = f"{self.start} to {self.end} is no month"
-            raise ValueError(msg)
-
-    @property
-    def month(self) -> Month:
-        """The month whose entries the file has."""
-        return Month.of(datetime.fromisoformat(self.start))
-
-    @property
-    def text(self) -> str:
-        """The manifest as it is written."""
-        return json.dumps(self._asdict(), indent=2, ensure_ascii=False) + "\n"
-
-
-def manifest_path(path: Path) -> Path:
-    """Return where the manifest of a file is."""
-    return path.with_name(path.name.removesuffix(ENDING) + _MANIFEST_ENDING)
-
-
-def part_of(path: Path) -> int:
-    """Return which part of its month a file is, from its name: 1, or the number."""
-    _, _, number = path.name.removesuffix(ENDING).rpartition(".")
-    return int(number) if number.isdecimal() else 1
 
 
 def lines_in(path: Path) -> Iterator[str]:
@@ -133,6 +41,34 @@ def lines_in(path: Path) -> Iterator[str]:
                 yield line.removesuffix("\n")
     except _NOT_READABLE as error:
         raise _damaged(path, f"it cannot be read ({error})") from error
+
+
+def newest(
+    parts: Sequence[Path], *, of_first: bool = False
+) -> Iterator[tuple[Path, str]]:
+    """Yield the lines of several parts in one order, each with its part.
+
+    An entry that is in several parts was changed meanwhile: the last one counts.
+
+    Args:
+        parts: Parts of one month, the oldest first.
+        of_first: Whether only entries count that the first part has.
+    """
+    if len(parts) == 1:
+        yield from ((parts[0], line) for line in lines_in(parts[0]))
+        return
+    lines = heapq.merge(*itertools.starmap(_keyed, enumerate(parts)))
+    for _, group in itertools.groupby(lines, key=operator.itemgetter(0)):
+        versions = list(group)
+        (_, first, _), (_, last, line) = versions[0], versions[-1]
+        if first == 0 or not of_first:
+            yield parts[last], line
+
+
+def _keyed(number: int, path: Path) -> Iterator[tuple[tuple[str, str], int, str]]:
+    """Yield the lines of a part with what they are sorted by."""
+    for line in lines_in(path):
+        yield key_of(line), number, line
 
 
 def verified(path: Path) -> tuple[Manifest, set[str]]:
@@ -170,7 +106,7 @@ def _contents(path: Path, manifest: Manifest) -> tuple[Manifest, set[str]]:
     start, end = manifest.start[:10], manifest.end[:10]
     for rows, line in enumerate(lines_in(path), 1):
         try:
-            entry = json.loads(line)
+            entry = read(line)
             last, is_inside = entry["id"], start <= entry["created_at"] < end
         except (ValueError, TypeError, KeyError) as error:
             raise _damaged(path, f"line {rows} is no entry") from error
@@ -211,6 +147,18 @@ class Archive:
         Raises:
             ArchiveError: One of them is not what its manifest says.
         """
+        paths = self._paths()
+        for path in paths:
+            if path not in self._verified:
+                self._verify(path)
+        return paths
+
+    def since(self, path: Path) -> list[Path]:
+        """Return a file, and the parts that were written after it."""
+        paths = self._paths()
+        return paths[paths.index(path) :] if path in paths else [path]
+
+    def _paths(self) -> list[Path]:
         try:
             names = [path.name for path in self._folder.iterdir()]
         except FileNotFoundError:
@@ -218,11 +166,7 @@ class Archive:
         except OSError as error:
             raise unwritable(self._folder, error) from error
         found = filter(None, map(self._pattern.fullmatch, names))
-        paths = [self._path(n) for n in sorted(int(m[1] or 1) for m in found)]
-        for path in paths:
-            if path not in self._verified:
-                self._verify(path)
-        return paths
+        return [self._path(n) for n in sorted(int(m[1] or 1) for m in found)]
 
     @property
     def newest(self) -> Path | None:
@@ -230,8 +174,8 @@ class Archive:
         return next(reversed([*self.parts(), *self._rehearsed]), None)
 
     def entries(self) -> Iterator[str]:
-        """Yield the lines of all parts in one order."""
-        return heapq.merge(*map(lines_in, self.parts()), key=key_of)
+        """Yield the lines of all parts in one order, each entry as it was last."""
+        return (line for _, line in newest(self.parts()))
 
     def add(self, lines: Iterable[str]) -> None:
         """Write entries into a further part, and verify it; nothing if there are none.
@@ -271,7 +215,7 @@ class Archive:
             for rows, line in enumerate(lines, 1):  # noqa: B007 - a count
                 first = first or line
                 text.write(f"{line}\n")
-        first_id, last_id = (json.loads(line)["id"] for line in (first, line))
+        first_id, last_id = (read(line)["id"] for line in (first, line))
         bounds = self.month.start.isoformat(), self.month.end.isoformat()
         digest = hashing.sha256.hexdigest()
         return Manifest(FORMAT, rows, first_id, last_id, *bounds, digest)

@@ -65,6 +65,10 @@ _IN_THE_WAY = f"""
         AND indisunique AND NOT indisprimary AND indisvalid AND NOT EXISTS (
             SELECT FROM pg_attribute WHERE attrelid = {_TABLE}
             AND attname = 'created_at' AND attnum = ANY (indkey))
+    UNION ALL SELECT format('trigger %I, which has a transition table for each row:'
+        ' make it FOR EACH STATEMENT, or without', tgname) FROM pg_trigger
+        WHERE tgrelid = {_TABLE} AND tgtype & 1 = 1
+        AND (tgoldtable IS NOT NULL OR tgnewtable IS NOT NULL)
     UNION ALL SELECT 'row security: DISABLE and NO FORCE ROW LEVEL SECURITY' FROM pg_class
         WHERE oid = {_TABLE} AND (relrowsecurity OR relforcerowsecurity)
     UNION ALL SELECT 'a replica identity of its own: REPLICA IDENTITY DEFAULT' FROM pg_class

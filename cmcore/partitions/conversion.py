@@ -4,21 +4,28 @@ The table becomes the first partition of a new one that takes its name. What tak
 is done before, while others read and write; the swap itself is one short transaction.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import peewee
 
-from cmcore.engines.catalog import primary_key, taken_names
+from cmcore.engines.catalog import primary_key
 from cmcore.engines.ddl import literal
 from cmcore.engines.introspection import rows, run
-from cmcore.engines.partitioning import PARTED_BY, UNFINISHED, is_partitioned
+from cmcore.engines.partitioning import (
+    PARTED_BY,
+    UNFINISHED,
+    is_partitioned,
+    taken_beside,
+)
 from cmcore.engines.session import connected
 from cmcore.errors import MigrationError
 from cmcore.keys import now
 from cmcore.layout import quoted
 from cmcore.partitions.belongings import Belongings, in_the_way
+from cmcore.partitions.detached import table_of
 from cmcore.partitions.leftovers import (
     KEY_ENDING,
     drop_check,
@@ -101,10 +108,21 @@ class _Conversion:
         self._piece = f"{TRAIL}_before_{self._bound}"
         key = (*primary_key(db, TRAIL), PARTED_BY)
         self._key = NewIndex(f"{self._piece}{KEY_ENDING}", TRAIL, key, True, None)
-        taken = taken_names(db, self._piece, DEFAULT)
-        obstacles = in_the_way(db, UNFINISHED) + [f"relation {name}" for name in taken]
+        taken = taken_beside(db, TRAIL, self._new_names())
+        obstacles = in_the_way(db, UNFINISHED)
+        obstacles += [f"{what}, whose name is needed: rename it" for what in taken]
         if obstacles:
             raise MigrationError(refusal("converted", obstacles))
+
+    def _new_names(self) -> list[str]:
+        """Return what tables and indexes will be called that are made or renamed."""
+        last = Month.of(now()).shifted(MONTHS_AHEAD)
+        ahead = itertools.takewhile(
+            last.__ge__, map(self._bound.shifted, itertools.count())
+        )
+        built = {self._key.name} - set(leftover_indexes(self._db))
+        indexes = itertools.starmap(self._name_of, enumerate(self._indexes()))
+        return [self._piece, DEFAULT, *map(table_of, ahead), *built, *indexes]
 
     def run(self, dry_run: bool, progress: Progress) -> list[str]:
         """Do it step by step; each is there already after a conversion that failed."""
@@ -122,7 +140,7 @@ class _Conversion:
             ),
             (
                 f"Add the partitions of the next {MONTHS_AHEAD} months.",
-                lambda: _months(self._db, False),
+                self._add_months,
             ),
         ]
         if not dry_run:
@@ -166,7 +184,8 @@ class _Conversion:
         run(db, f"ALTER TABLE {table} DROP CONSTRAINT {quoted(key_name)}")
         run(db, f"ALTER TABLE {table} RENAME TO {piece}")
         for number, name in enumerate(indexes):
-            self._rename(name, number)
+            new = quoted(self._name_of(number, name))
+            run(db, f"ALTER INDEX {quoted(name)} RENAME TO {new}")
         key = quoted(self._key.name)
         given = f"ADD CONSTRAINT {key} PRIMARY KEY USING INDEX {key}"
         run(db, f"ALTER TABLE {piece} {given}")
@@ -210,13 +229,16 @@ class _Conversion:
         ahead = leftover_indexes(self._db)
         return {name: sql for name, sql in found if name not in ahead}
 
-    def _rename(self, index: str, number: int) -> None:
-        """Give an index, and its constraint if it has one, a name of the partition."""
+    def _name_of(self, number: int, index: str) -> str:
+        """Return what an index is called as that of the partition."""
         bare = index.removeprefix("idx_").removeprefix(f"{TRAIL}_")
-        new = f"{self._piece}_{bare}_idx"
-        if len(new.encode()) > _LONGEST_NAME:
-            new = f"{self._piece}_{number}_idx"
-        run(self._db, f"ALTER INDEX {quoted(index)} RENAME TO {quoted(new)}")
+        name = f"{self._piece}_{bare}_idx"
+        is_long = len(name.encode()) > _LONGEST_NAME
+        return f"{self._piece}_{number}_idx" if is_long else name
+
+    def _add_months(self) -> None:
+        with refusing(f"{TRAIL} is converted, and its next months are missing"):
+            _months(self._db, False)
 
     def _tidy(self) -> str:
         """Leave nothing behind of a swap that did not come; say what could not go."""

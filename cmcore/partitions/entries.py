@@ -1,18 +1,21 @@
 """Entries as lines of JSON: their order, and whether two of them say the same."""
 
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal
 from typing import Any
 
 import peewee
 
 from cmcore.engines.exchange import lines_of
-from cmcore.engines.lines import Lines
+from cmcore.engines.lines import Lines, members_of
 from cmcore.fields import JSONField, UTCDateTimeField
 from cmcore.models.audit_log import AuditLog
 from cmcore.moments import turned
 from cmcore.partitions.pieces import TRAIL
+
+Same = Callable[[str, str], bool]
 
 BATCH = 1000
 """How many entries are in the memory at a time."""
@@ -38,23 +41,37 @@ def entries_of(db: peewee.Database, table: str = TRAIL) -> Lines:
     return lines_of(db, table, _KINDS)
 
 
+def read(line: str, number: Callable[[str], Any] | None = None) -> dict[str, Any]:
+    """Return the values of a line by name; nested too deeply, they stay JSON."""
+    loads = functools.partial(json.loads, parse_int=number, parse_float=number)
+    try:
+        values: dict[str, Any] = loads(line)
+    except RecursionError:
+        return {
+            name: text if text[0] in "[{" else loads(text)
+            for name, text in members_of(line).items()
+        }
+    return values
+
+
 def key_of(line: str) -> tuple[str, str]:
     """Return what entries are sorted by: as SQLite sorts moments, then by id."""
-    entry = json.loads(line)
+    entry = read(line)
     return turned(entry["created_at"]), entry["id"]
 
 
 class Held:
-    """The entries of an archive in their order, to be asked for in the same order."""
+    """Entries in their order, such as an archive's, to be asked for in that order."""
 
-    def __init__(self, lines: Iterator[str]) -> None:
-        """Take the lines of the archive."""
+    def __init__(self, lines: Iterator[str], is_same: Same | None = None) -> None:
+        """Take the lines, and what tells whether two are the same entry's."""
         self._lines = lines
+        self._is_same = is_same or says_the_same
         self._next = next(lines, None)
         self._key: tuple[str, str] | None = None  # of the next one, once it is needed
 
     def holds(self, line: str) -> bool:
-        """Tell whether the archive has this entry as it is now.
+        """Tell whether this entry is among them as it is.
 
         Entries that are asked for out of order may be missed, never found wrongly.
         """
@@ -70,7 +87,7 @@ class Held:
                 self._key = key_of(following)
             if self._key > key:
                 break
-            is_same = self._key == key and says_the_same(following, line)
+            is_same = self._key == key and self._is_same(following, line)
             following = self._advance()
             if is_same:
                 return True
@@ -86,9 +103,21 @@ def says_the_same(line: str, other: str) -> bool:
     return line == other or _exactly(line) == _exactly(other)
 
 
+def has_come_back(entry: str, line: str, references: Collection[str]) -> bool:
+    """Tell whether an entry of the trail is that of a line.
+
+    It may have columns that the line lacks, and lack a reference to who is gone.
+    """
+    now = _exactly(entry)
+    return all(
+        now.get(name) == value or (name in references and now.get(name) is None)
+        for name, value in _exactly(line).items()
+    )
+
+
 def _exactly(line: str) -> Any:
     """Return what a line says, with numbers that differ from true and false."""
-    return json.loads(line, parse_int=_number, parse_float=_number)
+    return read(line, _number)
 
 
 def _number(text: str) -> tuple[Decimal]:

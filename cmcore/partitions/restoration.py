@@ -1,13 +1,15 @@
 """Putting an archived month back into the trail, to read it there again."""
 
-import json
+import functools
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 
 import peewee
 
-from cmcore.engines.failures import first_line
+from cmcore.engines.failures import first_line, is_refusal
 from cmcore.engines.introspection import rows
 from cmcore.engines.lines import Lines
 from cmcore.engines.partitioning import is_partitioned
@@ -15,12 +17,16 @@ from cmcore.engines.session import connected
 from cmcore.errors import ArchiveError
 from cmcore.layout import quoted
 from cmcore.models.schema_state import require_schema
-from cmcore.partitions.archives import ENDING, lines_in, verified
+from cmcore.partitions.archives import Archive, newest, verified
 from cmcore.partitions.detached import detached_months
-from cmcore.partitions.entries import BATCH, entries_of
+from cmcore.partitions.entries import BATCH, Held, entries_of, has_come_back, read
+from cmcore.partitions.manifests import ENDING, Manifest
 from cmcore.partitions.months import Month
 from cmcore.partitions.pieces import TRAIL, add_month
 from cmcore.partitions.turns import alone_with
+
+Parts = Mapping[Path, set[str]]
+"""A file and the later parts of its month, each with the columns that it tells."""
 
 _LONGEST = 16_000_000
 _SHOWN = 3
@@ -32,10 +38,12 @@ logger = logging.getLogger("cmcore.partitions")
 def restore(db: peewee.Database | peewee.Proxy, archive_file: Path | str) -> int:
     """Put the entries of a file back into the trail; all of them, or none.
 
-    An entry whose id is in the trail already is left as it is there. A reference to a
-    user who is gone becomes NULL, as it would have when that user went, and is logged
-    as a warning. The file stays, and the next `retain` takes the month out again
-    without writing anew what is as it is in the file.
+    An entry that a later part beside the file has as well comes back as it is there,
+    whichever is restored first. One that is in the trail already is left as it is, and
+    logged as a warning if it is not the same. A reference to a user who is gone becomes
+    NULL, as it would have when that user went, which is a warning as well. The file
+    stays, and the next `retain` takes the month out again without writing anew what is
+    as it is in the file.
 
     Args:
         db: The database; connected for the length of the call if it is not. It may be
@@ -46,8 +54,8 @@ def restore(db: peewee.Database | peewee.Proxy, archive_file: Path | str) -> int
         How many entries were put back; 0 if all of them are there.
 
     Raises:
-        ArchiveError: The file is not what its manifest says or has none, or the trail
-            has no place for its entries. Nothing was changed.
+        ArchiveError: The file or a later part is not what its manifest says or has
+            none, or the trail has no place for its entries. Nothing was changed.
         MigrationError: A transaction is open, or others kept a table locked.
         PendingMigrationsError: The database has no trail, or an older one.
     """
@@ -58,8 +66,11 @@ def restore(db: peewee.Database | peewee.Proxy, archive_file: Path | str) -> int
     with connected(db, "Archives") as database:
         require_schema(database, TRAIL)
         manifest, names = verified(path)
+        archive = Archive(path.parent, manifest.month, is_rehearsal=True)
+        later = archive.since(path)[1:]
+        columns = {path: names, **{part: verified(part)[1] for part in later}}
         lines = entries_of(database)
-        unknown = names - {column.name for column in lines.columns}
+        unknown = set().union(*columns.values()) - {c.name for c in lines.columns}
         if unknown:
             msg = (
                 f"{TRAIL} has no column {', '.join(sorted(unknown))}, and entries of "
@@ -68,14 +79,23 @@ def restore(db: peewee.Database | peewee.Proxy, archive_file: Path | str) -> int
             raise ArchiveError(msg)
         with alone_with(database):
             _make_room(database, manifest.month)
-            count = _insert(lines, path, names)
-        gone = _missing(lines, path) if count else []
+            count = _insert(lines, columns)
+            others = _others(lines, columns, manifest) if count < manifest.rows else []
+        gone = _missing(lines, columns) if count else []
+    if others:
+        logger.warning(
+            "%s of the entries of %s are in the trail with other content, and stay as "
+            "they are there: %s",
+            len(others),
+            path,
+            _some(others),
+        )
     if gone:
         logger.warning(
             "%s names users who are no longer here, and whose references are NULL in "
             "the trail therefore; the file keeps them: %s",
             path,
-            ", ".join(gone[:_SHOWN]) + ", …" * (len(gone) > _SHOWN),
+            _some(gone),
         )
     logger.info("%s: %s entries are back in the trail", path, count)
     return count
@@ -93,12 +113,38 @@ def _make_room(db: peewee.Database, month: Month) -> None:
         add_month(db, month)
 
 
-def _missing(lines: Lines, path: Path) -> list[str]:
+def _others(lines: Lines, parts: Parts, manifest: Manifest) -> list[str]:
+    """Return the ids of entries that are not in the trail as they are in the files."""
+    trail = Held(
+        _trail(lines, manifest.month),
+        functools.partial(has_come_back, references=lines.references),
+    )
+    return [read(line)["id"] for _, line in _told(parts) if not trail.holds(line)]
+
+
+def _trail(lines: Lines, month: Month) -> Iterator[str]:
+    """Yield the lines of the entries of a month that are in the trail."""
+    after = None
+    while batch := lines.batch(month.start, month.end, after, BATCH):
+        after = batch[-1]
+        yield from (line.text for line in batch if line.text is not None)
+
+
+def _told(parts: Parts) -> Iterator[tuple[Path, str]]:
+    """Yield the lines of the first part in their newest versions, with their parts."""
+    return newest(list(parts), of_first=True)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + ", …" * (len(names) > _SHOWN)
+
+
+def _missing(lines: Lines, parts: Parts) -> list[str]:
     """Return what the entries of a file refer to and is not there any more."""
     named: dict[tuple[str, str], set[str]] = {}
     if lines.references:
-        for line in lines_in(path):
-            entry = json.loads(line)
+        for _, line in _told(parts):
+            entry = read(line)
             for column, reference in lines.references.items():
                 if entry.get(column) is not None:
                     named.setdefault(reference, set()).add(entry[column])
@@ -112,11 +158,11 @@ def _missing(lines: Lines, path: Path) -> list[str]:
     return sorted(gone)
 
 
-def _batches(path: Path) -> Iterator[list[str]]:
-    """Yield the lines of a file, as many at a time as a statement may well take."""
+def _batches(lines: Iterable[tuple[Path, str]]) -> Iterator[list[str]]:
+    """Yield lines of one part, as many at a time as a statement may well take."""
     batch: list[str] = []
     size = 0
-    for line in lines_in(path):
+    for _, line in lines:
         batch.append(line)
         size += len(line)
         if len(batch) == BATCH or size > _LONGEST:
@@ -126,13 +172,20 @@ def _batches(path: Path) -> Iterator[list[str]]:
         yield batch
 
 
-def _insert(lines: Lines, path: Path, names: set[str]) -> int:
+def _insert(lines: Lines, parts: Parts) -> int:
     try:
         with lines.db.transaction(*lines.begin):
-            return sum(lines.insert(batch, names) for batch in _batches(path))
-    except (peewee.IntegrityError, peewee.DataError, ValueError) as error:
+            return sum(
+                lines.insert(batch, parts[part])
+                for part, some in itertools.groupby(_told(parts), itemgetter(0))
+                for batch in _batches(some)
+            )
+    except (peewee.DatabaseError, ValueError) as error:
+        if not is_refusal(error):
+            raise
         msg = (
-            f"{TRAIL} does not take the entries of {path}: {first_line(error)}. "
+            f"{TRAIL} does not take the entries of {next(iter(parts))}: "
+            f"{first_line(error)}. "
             "Nothing was changed."
         )
         raise ArchiveError(msg) from error

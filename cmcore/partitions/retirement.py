@@ -13,7 +13,7 @@ from typing import Any
 
 import peewee
 
-from cmcore.engines.failures import first_line, read_failure
+from cmcore.engines.failures import first_line, is_refusal, read_failure
 from cmcore.engines.lines import Line, Lines
 from cmcore.errors import ArchiveError, DatabaseLockedError, StillReferencedError
 from cmcore.partitions.archives import Archive
@@ -161,14 +161,19 @@ _STAYED = (
     f"Entries of {TRAIL} stay though they were deleted; is there a trigger? They are "
     "in the archive, and still in the trail. Drop the trigger, and run again."
 )
+_REFUSED = (
+    f"The database does not let entries of {TRAIL} go: {{}}. They are in the archive, "
+    "and still in the trail. Drop what guards them, a trigger most likely, and run "
+    "again; it can be made again afterwards."
+)
 
 
 def _text_of(line: Line) -> str:
     if line.text is None:
         msg = (
-            f"The entry {line.id} of {line.created_at} has a text that is no JSON in "
-            "old_values, new_values or extra_data, and is in no file therefore. "
-            "Correct it, and run again."
+            f"The entry {line.id} of {line.created_at} has a text that is no JSON, or "
+            "is nested too deeply, in old_values, new_values or extra_data, and is "
+            "in no file therefore. Correct it, and run again."
         )
         raise ArchiveError(msg)
     return line.text
@@ -190,4 +195,6 @@ def _refusals() -> Iterator[None]:
                 constraint=failure.constraint,
                 detail=f"{first_line(error)}.",
             ) from error
-        raise
+        if not is_refusal(error):
+            raise
+        raise ArchiveError(_REFUSED.format(first_line(error))) from error

@@ -57,6 +57,23 @@ def test_audit_list_filters(run: Run, url: str, options: list[str], count: int) 
     assert len(entries(result)) == count
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--since", "0001-01-01", "--tz", "Asia/Tokyo"),
+        ("--until", "9999-12-31T23:59:59", "--tz", "America/New_York"),
+        ("--since", "0001-01-01T00:00+00:01"),
+    ],
+)
+def test_a_time_beyond_all_years_is_usage(
+    run: Run, url: str, options: tuple[str, ...]
+) -> None:
+    """A time that does not exist in UTC is told as other bad times are."""
+    result = run("audit", "list", *options, "--database", url)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is not in the years 1 to 9999 in UTC" in result.stderr
+
+
 def test_audit_list_finds_users_by_address(run: Run, url: str) -> None:
     """A user's e-mail address stands for the user, in any case."""
     with connected(url):

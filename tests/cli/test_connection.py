@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import click
 import psycopg2
 import pytest
 
+from cmcore.cli import cli
 from tests.cli.conftest import Run
 from tests.conftest import MakeUrl, run_sql
+from tests.stock import SCRIPTS
+from tests.test_docs import commands
 
+X = ("--database", "sqlite:///x.db")
 PASSWORD = "s3cr3t-pa55"
 MALFORMED = [
     url.replace("PW", PASSWORD)
@@ -68,6 +73,23 @@ def test_the_database_may_stand_anywhere(run: Run, url: str) -> None:
         assert result.exit_code == 0, (arguments, result.output)
 
 
+def test_every_group_and_command_takes_the_database() -> None:
+    """So that it may stand behind any of the words that call a command."""
+    groups = [c for c in cli.commands.values() if isinstance(c, click.Group)]
+    everything = [cli, *groups, *(command for _, command in commands())]
+    assert len(groups) == 4
+    for command in everything:
+        options = [name for option in command.params for name in option.opts]
+        assert options.count("--database") == 1, command.name
+
+
+def test_a_database_behind_the_group_is_used(run: Run, url: str) -> None:
+    """It is the one that the command opens."""
+    for words in (("partition", "report"), ("user", "list"), ("audit", "list")):
+        result = run(words[0], "--database", url, words[1])
+        assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -80,6 +102,8 @@ def test_the_database_may_stand_anywhere(run: Run, url: str) -> None:
         ("audit", "list", "--since", "yesterday", "--database", "sqlite:///x.db"),
         ("audit", "list", "--tz", "Mars/Olympus", "--database", "sqlite:///x.db"),
         ("audit", "list", "--limit", "many", "--database", "sqlite:///x.db"),
+        ("migrate", "--target", "nosuch", *X),
+        ("migrate", "--trail-only", "--target", SCRIPTS[0], *X),
         ("audit", "show"),
     ],
 )
@@ -109,7 +133,22 @@ def test_an_unreachable_database_ends_with_3(run: Run, command: str, url: str) -
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("command", [("status",), ("audit", "list"), ("doctor",)])
+def test_a_file_that_is_not_there_is_an_empty_database(
+    run: Run, tmp_path: Path
+) -> None:
+    """`status` says what is pending, as for an empty file, and makes none."""
+    result = run("status", "--json", "--database", f"sqlite:///{tmp_path}/new.db")
+    (tmp_path / "empty.db").touch()
+    empty = run("status", "--json", "--database", f"sqlite:///{tmp_path}/empty.db")
+    assert (result.exit_code, result.stdout) == (5, empty.stdout)
+    assert "no file" in result.stderr
+    assert "new.db" in result.stderr
+    assert "new.db" not in {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "command", [("partition", "report"), ("audit", "list"), ("doctor",)]
+)
 def test_reading_makes_no_file(
     run: Run, command: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -165,7 +204,7 @@ def test_no_output_shows_a_password(
 )
 @pytest.mark.parametrize(
     ("command", "code"),
-    [(("audit", "show"), 1), (("migrate", "--target"), 1)],
+    [(("audit", "show"), 1), (("migrate", "--target"), 2)],
     ids=["not found", "refused"],
 )
 def test_no_refusal_shows_a_password(

@@ -5,6 +5,9 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import cmcore
 from cmcore.models import AuditLog
@@ -12,10 +15,12 @@ from tests.cli.conftest import Run
 from tests.conftest import MakeUrl, connected
 from tests.test_docs import commands
 
+FULL = "No space left on device"
 READING = {
     "audit list",
     "audit show",
     "doctor",
+    "migrations",
     "partition report",
     "plugins",
     "status",
@@ -36,7 +41,24 @@ def test_a_terminal_gets_colours_unless_they_are_declined(make_url: MakeUrl) -> 
     """On a terminal there are colours; with NO_COLOR there are none."""
     url = make_url("sqlite", migrated=True)
     assert "\x1b[32m" in on_terminal("status", "--database", url)
-    assert "\x1b[32m" not in on_terminal("status", "--database", url, NO_COLOR="1")
+    plain = on_terminal("status", "--database", url, NO_COLOR="1")
+    assert "applied" in plain
+    assert "\x1b" not in plain
+
+
+@pytest.mark.parametrize("command", [("--help",), ("migrations",), ("status",)])
+def test_a_full_disk_is_told(make_url: MakeUrl, command: tuple[str, ...]) -> None:
+    """Where stdout cannot be written, a sentence says so, and it ends with 1."""
+    url = make_url("sqlite", migrated=True)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cmcore", "--database", url, *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, f"Error: {OSError(28, FULL)}.\n")
 
 
 def test_every_command_that_reads_speaks_json(run: Run, url: str) -> None:

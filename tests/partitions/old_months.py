@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import peewee
+import pytest
 
 import cmcore
 from cmcore.engines.catalog import rows
@@ -78,3 +79,15 @@ def entries(path: Path) -> list[dict[str, Any]]:
 def snapshot(folder: Path) -> dict[str, bytes]:
     """Return the names and contents of the files of a folder; none if it is missing."""
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*"))}
+
+
+def others_told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the ids that were told to be in the trail otherwise, and forget them."""
+    told = [r.args for r in caplog.records if "other content" in str(r.msg)]
+    caplog.clear()
+    found = []
+    for count, _, names in (args for args in told if isinstance(args, tuple)):
+        assert isinstance(names, str)
+        found += names.split(", ")
+        assert count == len(found)
+    return found

@@ -30,7 +30,7 @@ _PARTS = {
     " COALESCE(relacl, acldefault('r', relowner))::text,"
     " obj_description(oid, 'pg_class') FROM pg_class WHERE oid = {table}",
     "relations": "SELECT relname, relkind::text FROM pg_class WHERE relnamespace"
-    " = current_schema()::regnamespace ORDER BY 1",
+    " = quote_ident(current_schema())::regnamespace ORDER BY 1",
 }
 
 

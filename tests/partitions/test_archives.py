@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from cmcore.engines.introspection import rows, run, run_many
 from cmcore.moments import turned
 from cmcore.partitions import restore, retain
-from cmcore.partitions.archives import Archive, Manifest, verified
+from cmcore.partitions.archives import Archive, verified
+from cmcore.partitions.manifests import Manifest
 from cmcore.partitions.months import Month
 from tests.conftest import MakeUrl, connected
 from tests.partitions.old_months import (
@@ -173,6 +174,24 @@ def test_the_lines_of_both_engines_are_alike(
     assert set(entry) == set(columns(database))
     line = gzip.decompress(gz(tmp_path, ago(-2)).read_bytes()).splitlines()[1]
     assert b'"old_values":{"n": 1.10}' in line
+
+
+def test_deeply_nested_values_come_back(
+    database: peewee.Database, tmp_path: Path
+) -> None:
+    """Also where Python's own reader gives up, which other programs do not ask."""
+    fill(database, -2)
+    text = "[" * 998 + '{"a": ",]}\\\\\\""}' + "]" * 998
+    sql = "UPDATE audit_logs SET old_values = ?, new_values = '7', description = ?"
+    run(database, f"{sql} WHERE id <> 'm02-000001'", [text, "\\"])
+    before = rows(database, EXACT)
+    for description in ("x", "y"):
+        retain(database, 1, tmp_path)
+        path = gz(tmp_path, ago(-2))
+        assert (restore(database, path), restore(database, path)) == (3, 0)
+        assert rows(database, EXACT) == before
+        run(database, "UPDATE audit_logs SET description = ?", [description])
+        before = rows(database, EXACT)
 
 
 def columns(db: peewee.Database) -> list[str]:

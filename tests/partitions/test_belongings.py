@@ -9,7 +9,9 @@ import pytest
 import cmcore
 from cmcore.engines.catalog import rows
 from cmcore.errors import MigrationError
-from cmcore.partitions import convert, revert
+from cmcore.keys import now
+from cmcore.partitions import conversion, convert, revert
+from cmcore.partitions.months import Month
 from tests.partitions.tables import anatomy
 
 pytestmark = pytest.mark.postgresql
@@ -149,6 +151,8 @@ def test_columns_indexes_and_checks_of_an_application_stay(
         assert rows(server, "SELECT DISTINCT shard FROM audit_logs") == [(7,)]
 
 
+BOUND = Month.of(now() + conversion._MARGIN).shifted(1)
+AHEAD = Month.of(now()).shifted(3)
 OBSTACLES = {
     "foreign key notes_entry_id_fkey of table notes": (
         "CREATE TABLE notes (entry_id varchar(36) REFERENCES audit_logs (id))"
@@ -183,7 +187,22 @@ OBSTACLES = {
     ),
     "replica identity": "ALTER TABLE audit_logs REPLICA IDENTITY FULL",
     "SET LOGGED": "ALTER TABLE audit_logs SET UNLOGGED",
-    "audit_logs_default": "CREATE TABLE audit_logs_default (id integer)",
+    "table audit_logs_default": "CREATE TABLE audit_logs_default (id integer)",
+    f"table audit_logs_{AHEAD}": f"CREATE TABLE audit_logs_{AHEAD} (a integer)",
+    f"view audit_logs_before_{BOUND}": (
+        f"CREATE VIEW audit_logs_before_{BOUND} AS SELECT"
+    ),
+    f"type audit_logs_{AHEAD}": f"CREATE TYPE audit_logs_{AHEAD} AS ENUM ('a')",
+    f"sequence audit_logs_before_{BOUND}_pkey": (
+        f"CREATE SEQUENCE audit_logs_before_{BOUND}_pkey"
+    ),
+    f"table audit_logs_before_{BOUND}_created_at_idx": (
+        f"CREATE TABLE audit_logs_before_{BOUND}_created_at_idx (a integer)"
+    ),
+    "trigger noting, which has a transition table": (
+        "CREATE TRIGGER noting AFTER INSERT ON audit_logs REFERENCING NEW TABLE AS nt"
+        " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+    ),
     "table heirs": "CREATE TABLE heirs () INHERITS (audit_logs)",
 }
 

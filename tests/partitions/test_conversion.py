@@ -8,6 +8,7 @@ import pytest
 
 import cmcore
 from cmcore.engines.catalog import rows
+from cmcore.engines.introspection import run
 from cmcore.engines.partitioning import UNFINISHED, is_partitioned, pieces
 from cmcore.errors import (
     ConfigurationError,
@@ -15,8 +16,10 @@ from cmcore.errors import (
     PendingMigrationsError,
 )
 from cmcore.keys import now
+from cmcore.layout import quoted
 from cmcore.partitions import conversion, convert
 from cmcore.partitions.months import Month
+from cmcore.schema import history
 from cmcore.schema.promise import examine_schema
 from tests.conftest import MakeUrl, connected
 from tests.partitions.tables import add, anatomy, content, day, places
@@ -190,6 +193,22 @@ def test_partitions_are_made_in_the_schema_of_the_trail(make_url: MakeUrl) -> No
         assert rows(db, own) == [("users",)]
         db.execute_sql("SET search_path = public")
         assert anatomy(db) == fresh
+
+
+@pytest.mark.parametrize("schema", ["Tenant-1", "My App", 'a"b'])
+def test_a_schema_may_have_any_name(make_url: MakeUrl, schema: str) -> None:
+    """Migrations and partitions work where the name of the schema needs quotes."""
+    with connected(make_url("postgresql")) as db:
+        run(db, f"CREATE SCHEMA {quoted(schema)}")
+        run(db, f"SET search_path = {quoted(schema)}")
+        cmcore.migrate(db, online=True)
+        fresh = anatomy(db)
+        convert(db)
+        assert cmcore.partitions.ensure(db, 4)
+        assert len(cmcore.partitions.report(db).partitions) > 5
+        cmcore.partitions.revert(db)
+        assert anatomy(db) == fresh
+        cmcore.rollback(db, len(history.scripts()))
 
 
 def test_sqlite_says_what_to_do_instead(make_url: MakeUrl) -> None:

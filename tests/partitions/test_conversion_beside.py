@@ -15,6 +15,7 @@ from cmcore.engines.partitioning import is_partitioned
 from cmcore.errors import InvalidValueError, MigrationError
 from cmcore.partitions import conversion, convert, revert
 from cmcore.partitions.belongings import Belongings
+from cmcore.partitions.leftovers import leftovers
 from cmcore.schema import patience
 from tests.conftest import MakeUrl, connected
 from tests.partitions.tables import add, anatomy, content, day, places
@@ -73,13 +74,33 @@ def test_a_transaction_that_stays_open_stops_it(
         reader = peewee.PostgresqlDatabase(url)
         with reader.connection_context(), reader.atomic() as transaction:
             reader.execute_sql("SELECT count(*) FROM audit_logs")
-            with pytest.raises(MigrationError, match=r"locked.*idle in transaction"):
+            with pytest.raises(
+                MigrationError, match=r"locked.*idle in transaction"
+            ) as error:
                 step(db)
+            left = leftovers(db)
+            assert left
+            assert all(name in str(error.value.__notes__) for name in left)
             transaction.rollback()
             assert is_partitioned(db, "audit_logs") is back
             step(db)
             assert content(db) == before
             assert is_partitioned(db, "audit_logs") is not back
+
+
+def test_months_that_cannot_be_added_are_told(
+    server: peewee.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says that the trail is converted; another conversion adds them."""
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "cmcore.partitions.conversion.new_months",
+            lambda *_: server.execute_sql("x"),
+        )
+        with pytest.raises(MigrationError, match="is converted, and its next months"):
+            convert(server)
+    assert is_partitioned(server, "audit_logs")
+    assert len(convert(server)) > 0
 
 
 def test_what_the_database_refuses_leaves_nothing_behind(

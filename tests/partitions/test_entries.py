@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cmcore.engines.lines import members_of
 from cmcore.engines.sqlite_lines import values_of
 from cmcore.partitions.entries import Held, key_of, says_the_same
 
@@ -78,6 +79,26 @@ def test_entries_are_sorted_as_the_engines_sort_them() -> None:
 def test_nested_values_keep_their_text(text: str, expected: dict[str, Any]) -> None:
     """What SQLite holds as text is the text that stands in the line."""
     assert values_of(text, ["j", "k"]) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":1,"b":{"a": [1, "}"]},"c":[],"d":null,"e":"x\\"\\\\"}',
+        '{ "a" : "é", "b:,{":\t[{}, ","] , "c": -1.5e3}',
+    ],
+)
+def test_members_are_texts(text: str) -> None:
+    """Each value of an object is the text that it is there."""
+    found = {name: json.loads(value) for name, value in members_of(text).items()}
+    assert found == json.loads(text)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"a":1,"b"', '{"a":[1}'])
+def test_what_is_no_object_has_no_members(text: str) -> None:
+    """A line that was cut off, or is something else, is refused."""
+    with pytest.raises(ValueError, match=r"JSON|Expecting"):
+        members_of(text)
 
 
 @pytest.mark.parametrize("text", ['{"a": 1}', '{"a":1', "", "{}}", '{"a":1,"j":x}'])

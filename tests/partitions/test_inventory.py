@@ -1,5 +1,6 @@
 """`report`: how many entries there are, where, and how much they take."""
 
+from datetime import UTC
 from pathlib import Path
 
 import peewee
@@ -48,6 +49,15 @@ def test_each_partition_is_told(monthly: peewee.Database) -> None:
     assert found.total_bytes == sum(p.bytes for p in found.partitions)
     assert all(p.bytes > 0 for p in found.partitions)
     assert found.growth == [(str(ago(-40)), 1), (str(ago(-2)), 3), (str(ago(-1)), 3)]
+
+
+@pytest.mark.postgresql
+def test_bounds_are_in_utc(monthly: peewee.Database) -> None:
+    """Whatever zone an application's own session has."""
+    run(monthly, "SET TimeZone = 'Asia/Tokyo'")
+    bounds = [b for p in report(monthly).partitions for b in (p.start, p.end) if b]
+    assert ago(-2).start in bounds
+    assert {bound.tzinfo for bound in bounds} == {UTC}
 
 
 def test_it_works_in_a_transaction_and_without_a_connection(

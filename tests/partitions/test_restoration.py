@@ -24,6 +24,7 @@ from tests.partitions.old_months import (
     ids,
     manifest,
     moments_of,
+    others_told,
 )
 from tests.partitions.tables import add, content, places
 
@@ -105,9 +106,9 @@ def retain_again(db: peewee.Database, path: Path, folder: Path) -> None:
 
 
 def test_entries_that_are_there_are_left_alone(
-    trail: peewee.Database, tmp_path: Path
+    trail: peewee.Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Only what is missing comes back, and nobody's change is undone."""
+    """Only what is missing comes back, and nobody's change is undone, but told."""
     fill(trail, -2)
     retain(trail, 1, tmp_path)
     add(trail, [ago(-2).start], prefix="m02-")
@@ -116,20 +117,47 @@ def test_entries_that_are_there_are_left_alone(
     assert ids(trail) == ["m02-000000", "m02-000001", "m02-000002"]
     found = rows(trail, "SELECT description FROM audit_logs WHERE id = 'm02-000000'")
     assert found == [("newer",)]
+    assert others_told(caplog) == ["m02-000000"]
 
 
-def test_an_id_that_is_in_another_month_is_left_alone(
-    trail: peewee.Database, tmp_path: Path
+def test_an_id_that_is_in_another_month(
+    trail: peewee.Database,
+    shape: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """An id is there once, also where the key of the table would allow more."""
+    """It is another entry where the key of the table allows that, else it is told."""
     fill(trail, -2)
     retain(trail, 1, tmp_path)
     add(trail, [ago(0).start], prefix="m02-")
-    assert restore(trail, gz(tmp_path, ago(-2))) == 2
-    assert ids(trail) == ["m02-000000", "m02-000001", "m02-000002"]
+    is_parted = shape in {"converted", "monthly"}
+    assert restore(trail, gz(tmp_path, ago(-2))) == (3 if is_parted else 2)
+    again = ["m02-000000"] * is_parted
+    assert ids(trail) == [*again, "m02-000000", "m02-000001", "m02-000002"]
+    warned = [] if is_parted else ["m02-000000"]
+    assert others_told(caplog) == warned
 
 
-def test_users_who_are_gone_become_null(trail: peewee.Database, tmp_path: Path) -> None:
+@pytest.mark.postgresql
+def test_one_id_twice_comes_back_twice(
+    converted: peewee.Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the key is (id, created_at), it is by both that an entry is known."""
+    fill(converted, -2)
+    run(converted, "UPDATE audit_logs SET id = 'm02-000001' WHERE id = 'm02-000002'")
+    add(converted, [ago(-3).start], prefix="m02-")
+    before = content(converted)
+    retain(converted, 1, tmp_path)
+    assert restore(converted, gz(tmp_path, ago(-2))) == 3
+    assert restore(converted, gz(tmp_path, ago(-3))) == 1
+    assert content(converted) == before
+    assert restore(converted, gz(tmp_path, ago(-2))) == 0
+    assert others_told(caplog) == []
+
+
+def test_users_who_are_gone_become_null(
+    trail: peewee.Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """What the foreign keys would have done in the trail is done at the return."""
     gone = User.create(
         email="gone@example.org", password_hash="x" * 60, full_name="Gone Soon"
@@ -144,6 +172,9 @@ def test_users_who_are_gone_become_null(trail: peewee.Database, tmp_path: Path) 
     assert restore(trail, gz(tmp_path, ago(-2))) == 3
     found = rows(trail, "SELECT user_id, created_by, deleted_by FROM audit_logs")
     assert found == [(None, None, "system")] * 3
+    run(trail, "DELETE FROM audit_logs WHERE id = 'm02-000001'")
+    assert restore(trail, gz(tmp_path, ago(-2))) == 1
+    assert others_told(caplog) == []
 
 
 def test_both_parts_come_back(trail: peewee.Database, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from cmcore.errors import (
     MigrationError,
     PendingMigrationsError,
 )
-from cmcore.partitions import retain
-from cmcore.partitions.archives import Archive, Manifest
+from cmcore.partitions import restore, retain
+from cmcore.partitions.archives import Archive
+from cmcore.partitions.manifests import Manifest
 from tests.conftest import MakeUrl, connected
 from tests.partitions.old_months import (
     ago,
@@ -183,6 +184,51 @@ def test_a_trigger_that_keeps_entries_is_noticed(
     with pytest.raises(ArchiveError, match="trigger"):
         retain(database, 1, folder)
     assert len(ids(database)) == 3
+
+
+@pytest.mark.parametrize(
+    "target", ["sqlite", "postgresql", "postgresql+psycopg", "another code"]
+)
+def test_a_trigger_that_guards_entries_is_told(
+    make_url: MakeUrl, target: str, folder: Path
+) -> None:
+    """What it says is quoted, with what to do; and so it is when entries come back."""
+    engine = "sqlite" if target == "sqlite" else "postgresql"
+    url = make_url(engine, migrated=True)
+    if target.endswith("psycopg"):
+        url = url.replace("postgresql:", f"{target}:")
+    with connected(url) as db:
+        fill(db, -2)
+        guard(db, "DELETE", "USING ERRCODE = 'CM001'" * (target == "another code"))
+        with pytest.raises(ArchiveError, match=r"go: append only\. .*Drop what guards"):
+            retain(db, 1, folder)
+        assert len(ids(db)) == 3
+        run(db, "DROP TRIGGER guard" + " ON audit_logs" * (engine != "sqlite"))
+        assert retain(db, 1, folder).rows == 3
+        guard(db, "INSERT")
+        with pytest.raises(ArchiveError, match="append only"):
+            restore(db, gz(folder, ago(-2)))
+
+
+def guard(db: peewee.Database, event: str, code: str = "") -> None:
+    """Let a trigger refuse something."""
+    if isinstance(db, peewee.SqliteDatabase):
+        run(
+            db,
+            f"CREATE TRIGGER guard BEFORE {event} ON audit_logs"
+            " BEGIN SELECT RAISE(ABORT, 'append only'); END",
+        )
+        return
+    run(
+        db,
+        "CREATE OR REPLACE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql"
+        f" AS $$ BEGIN RAISE EXCEPTION 'append only' {code}; END $$",
+    )
+    run(
+        db,
+        f"CREATE TRIGGER guard BEFORE {event} ON audit_logs FOR EACH ROW"
+        " EXECUTE FUNCTION guard()",
+    )
 
 
 def test_rows_that_refer_to_an_entry_are_told(
