@@ -414,7 +414,6 @@ def test_a_star_import_brings_the_fields_alone() -> None:
 
 USES: dict[str, Callable[[Any], Any]] = {
     "layout": lambda model: model._meta.layout,
-    "create_table": lambda model: model.create_table(),
     "select": lambda model: list(model.select()),
 }
 

@@ -170,11 +170,9 @@ class Model(peewee.Model, metaclass=ModelMeta, abstract=True):
         """Create the table; one that refers to cmcore's needs the migrations first.
 
         Raises:
-            ConfigurationError: A name in `audit_exclude` or `audit_mask` is no field.
             PendingMigrationsError: It refers to a table of cmcore that is not there.
         """
         meta: Any = cls._meta
-        _ = meta.layout
         for field in meta.refs:
             other: Any = field.rel_model
             is_ours = other is not cls and getattr(other._meta, "owned", False)
