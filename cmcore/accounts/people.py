@@ -2,10 +2,11 @@
 
 from cmcore.accounts import passwords
 from cmcore.accounts.events import is_self, tell
-from cmcore.accounts.rows import compare_and_set
+from cmcore.accounts.rows import compare_and_set, shown
 from cmcore.audit import AuditAction
 from cmcore.models import User, UserRole
 from cmcore.models.base import whole
+from cmcore.models.security import save_alone
 
 
 def create_user(
@@ -25,6 +26,7 @@ def create_user(
     return user
 
 
+@shown
 def set_password(user: User, new_password: str) -> None:
     """Give a user a new password, which ends his sessions by `auth_epoch`.
 
@@ -40,12 +42,12 @@ def set_password(user: User, new_password: str) -> None:
     changes = AuditAction.PASSWORD_CHANGE, "Password changed"
     resets = AuditAction.PASSWORD_RESET, "Password reset by somebody else"
     with whole(User, always=True):
-        user.password_hash = new
-        user.save(only=[User.password_hash])
+        save_alone(user, User.password_hash, new)
         action, description = changes if is_self(user) else resets
         tell(action, user, description)
 
 
+@shown
 def disable_user(user: User) -> None:
     """Let a user log in no more, which ends his sessions by `auth_epoch`.
 
@@ -57,6 +59,7 @@ def disable_user(user: User) -> None:
     _set_active(user, AuditAction.USER_SUSPEND, "User disabled", is_active=False)
 
 
+@shown
 def enable_user(user: User) -> None:
     """Let a disabled user log in again; where he is enabled, nothing is written."""
     _set_active(user, AuditAction.USER_ACTIVATE, "User enabled", is_active=True)
@@ -69,7 +72,6 @@ def _set_active(
         # It holds the row: of two who do this at once the second finds it done.
         same, other = {User.is_active: User.is_active}, User.is_active != is_active
         changes = compare_and_set(User, same, User.id == user.id, other)
-        user.is_active = is_active
-        user.save(only=[User.is_active])
+        save_alone(user, User.is_active, is_active)
         if changes:
             tell(action, user, description)
