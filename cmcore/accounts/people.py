@@ -1,10 +1,12 @@
 """Users: created, given passwords, disabled and enabled, each with its entry."""
 
 from cmcore.accounts import passwords
-from cmcore.accounts.events import is_self, tell
+from cmcore.accounts.events import TABLE, is_self, tell
 from cmcore.accounts.rows import compare_and_set, shown
 from cmcore.audit import AuditAction
+from cmcore.errors import ProtectedRowError
 from cmcore.models import User, UserRole
+from cmcore.models.actors import SYSTEM
 from cmcore.models.base import whole
 from cmcore.models.security import save_alone
 
@@ -36,7 +38,9 @@ def set_password(user: User, new_password: str) -> None:
     Raises:
         PasswordPolicyError: The password breaks rules; nothing was hashed.
         StaleDeletedError: The user was deleted.
+        ProtectedRowError: It is `system`, who never logs in.
     """
+    _refuse_system(user)
     passwords.check_policy(user, new_password)
     new = passwords.hashed(new_password)
     changes = AuditAction.PASSWORD_CHANGE, "Password changed"
@@ -61,8 +65,18 @@ def disable_user(user: User) -> None:
 
 @shown
 def enable_user(user: User) -> None:
-    """Let a disabled user log in again; where he is enabled, nothing is written."""
+    """Let a disabled user log in again; where he is enabled, nothing is written.
+
+    Raises:
+        ProtectedRowError: It is `system`, who never logs in.
+    """
+    _refuse_system(user)
     _set_active(user, AuditAction.USER_ACTIVATE, "User enabled", is_active=True)
+
+
+def _refuse_system(user: User) -> None:
+    if user.id == SYSTEM:
+        raise ProtectedRowError(TABLE, SYSTEM)
 
 
 def _set_active(

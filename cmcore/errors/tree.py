@@ -230,7 +230,10 @@ class AppendOnlyError(CmcoreError):
 
 
 class ProtectedRowError(CmcoreError):
-    """The user `system` was to go, or `deleted_at` or `deleted_by` to be written."""
+    """The user `system` was to go or to log in, or one of two columns to be written.
+
+    These are `deleted_at` and `deleted_by`.
+    """
 
     def __init__(
         self, table: str = "", key: Any = None, *, column: str | None = None
@@ -250,7 +253,7 @@ class ProtectedRowError(CmcoreError):
             )
         return (
             f"{self.table}: the row {self.key!r} is who acted when nobody is named. "
-            "It cannot be deleted, and its id cannot change. Leave it out of the query."
+            "It cannot be deleted or log in, and its id cannot change. Leave it out."
         )
 
 

@@ -14,7 +14,7 @@ import cmcore
 from cmcore import accounts
 from cmcore.accounts import passwords
 from cmcore.accounts.settings import STANDARD_HASHER, settings
-from cmcore.models import User
+from cmcore.models import AuditLog, User
 from tests.accounts.conftest import (
     EMAIL,
     PASSWORD,
@@ -348,3 +348,17 @@ def test_a_deleted_user_gets_no_password(ada: User) -> None:
     User.delete().where(User.id == ada.id).execute()
     with pytest.raises(cmcore.StaleDeletedError):
         accounts.set_password(ada, "another good one")
+
+
+def test_system_is_let_in_by_nobody(database: peewee.Database, work: list[Any]) -> None:
+    """It gets no password and is not enabled; nothing is hashed, nothing told."""
+    system = User.get_by_id("system")
+    before = AuditLog.select().count()
+    with pytest.raises(cmcore.ProtectedRowError, match="log in"):
+        accounts.set_password(system, "another good one")
+    with pytest.raises(cmcore.ProtectedRowError, match="log in"):
+        accounts.enable_user(system)
+    row = User.get_by_id("system")
+    assert (row.is_active, row.password_hash) == (False, system.password_hash)
+    assert AuditLog.select().count() == before
+    assert work == []
