@@ -292,16 +292,16 @@ class StaleDeletedError(CmcoreError):
 
 
 class RestoreConflictError(DuplicateError):
-    """A deleted row cannot come back: a live one has a unique value of it.
+    """A deleted row cannot come back: another one has a unique value of it.
 
     Attributes:
         fields: The names of the fields whose values must be unique together.
-        key: The primary key of the row that has the value; None where two of the
-            restored rows have the same one.
+        key: The primary key of the live row that has the value; None where two of the
+            rows that were to be restored have the same one.
     """
 
-    problem = "cannot be restored, since a live row has it"
-    cure = "Change or delete that row first; nothing was restored."
+    problem = "cannot be restored"
+    cure = "Change one of the two rows, or leave one deleted; nothing was restored."
 
 
 class UnsafeCascadeError(CmcoreError):

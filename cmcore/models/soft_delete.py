@@ -117,8 +117,8 @@ class SoftDeleteMixin(Model, abstract=True):
         def restore(cls) -> Restore:  # noqa: N805 - peewee's own decorator
             """Return a query that brings deleted rows back.
 
-            Executing it raises `RestoreConflictError` if a live row has a unique value
-            of a deleted one; then nothing is restored.
+            Executing it raises `RestoreConflictError` if a live row, or another one
+            that it restores, has a unique value of one; then nothing is restored.
             """
             return Restore(cls)
 
