@@ -143,8 +143,26 @@ class SoftDeleteMixin(Model, abstract=True):
 
     @property
     def is_deleted(self) -> bool:
-        """Whether the row was deleted, as far as this object knows."""
+        """Whether the row was deleted, as far as this object knows.
+
+        One that was read by its key without `deleted_at` asks the database, once.
+        """
+        if "deleted_at" not in self.__data__ and self._has_stored_key():
+            self._read_marks()
         return self.deleted_at is not None
+
+    def _has_stored_key(self) -> bool:
+        """Tell whether the key came from the database, or has gone into it."""
+        meta: Any = self._meta
+        names = {field.name for field in meta.get_primary_keys()}
+        return bool(names) and names <= self.__data__.keys() - self._dirty
+
+    def _read_marks(self) -> None:
+        model: Any = type(self)
+        marks = [model._meta.fields[name] for name in _MARKS]
+        row = model.with_deleted(*marks).where(self._pk_expr()).get_or_none()
+        for name in _MARKS:
+            self.__data__[name] = row and row.__data__[name]
 
     def save(self, force_insert: bool = False, only: Any = None) -> int:
         """Save as peewee does, but never a row that was deleted meanwhile.
