@@ -173,16 +173,18 @@ class SoftDeleteMixin(Model, abstract=True):
         """
         meta: Any = self._meta
         known = meta.primary_key is not False and self._pk is not None
-        if force_insert or not known:
-            return super().save(force_insert, only)
+        inserts = force_insert or not known
         self._refuse_marks(only)
         data: Any = self.__data__
         held = {name: data.pop(name) for name in _MARKS if name in data}
         try:
             count: int = super().save(force_insert, only)
+            if inserts:  # the new row is live, even the copy of a deleted one
+                held = dict.fromkeys(_MARKS)
+                self.__rel__.pop("deleted_by", None)
         finally:
             data.update(held)
-        if count == 0 and count is not False:
+        if count == 0 and count is not False and not inserts:
             self._refuse_stale()
         return count
 
