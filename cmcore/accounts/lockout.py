@@ -12,6 +12,7 @@ from cmcore.accounts.rows import (
     compare_and_set,
     fresh,
     in_order,
+    shown,
     state,
 )
 from cmcore.audit import AuditAction
@@ -64,6 +65,7 @@ def refuse(user: User | None, problem: str) -> str:
     return problem
 
 
+@shown
 def unlock(user: User) -> None:
     """Let a locked user try again, and forget the failures.
 

@@ -18,7 +18,7 @@ from argon2.exceptions import (
     VerifyMismatchError,
 )
 
-from cmcore.accounts.settings import settings
+from cmcore.accounts.settings import STANDARD_HASHER, settings
 from cmcore.errors import PasswordPolicyError
 from cmcore.hooks import dispatch
 
@@ -26,6 +26,12 @@ SHORTEST = 12  # code points
 LONGEST = 1024  # bytes of UTF-8
 _TAG_LENGTHS = frozenset({16, 24, 32, 48, 64})  # another one is a hash cut short
 _ARGON2_VERSION = 19
+
+# A stored hash that costs more would keep a login busy for minutes, or the machine out
+# of memory; what the configured hasher itself makes is never too much.
+_MOST_MEMORY = 2**21  # KiB, as RFC 9106's first choice
+_MOST_WORK = 2**23  # KiB times passes: forty times the standard, 128 passes at most
+_MOST_LANES = 255
 
 
 class Verdict(Enum):
@@ -131,7 +137,7 @@ def _folded(text: str) -> str:
 
 
 def _parameters(stored: Any) -> Parameters | None:
-    """Return the parameters of a hash; None for what is no whole Argon2 hash."""
+    """Return the parameters of a hash; None for what is none that can be tried."""
     if not isinstance(stored, str) or not stored.isascii():
         return None
     try:
@@ -139,7 +145,21 @@ def _parameters(stored: Any) -> Parameters | None:
     except (InvalidHashError, ValueError):
         return None
     is_whole = found.hash_len in {*_TAG_LENGTHS, settings.hasher.hash_len}
-    return found if is_whole else None
+    return found if is_whole and _is_bearable(found) else None
+
+
+def _is_bearable(cost: Parameters) -> bool:
+    ours = settings.hasher
+    return (
+        cost.memory_cost <= max(_MOST_MEMORY, ours.memory_cost)
+        and cost.parallelism <= max(_MOST_LANES, ours.parallelism)
+        and _work(cost) <= max(_MOST_WORK, _work(ours))
+    )
+
+
+def _work(cost: Parameters | PasswordHasher) -> int:
+    """Return memory times passes, which take their time over little memory too."""
+    return cost.time_cost * max(cost.memory_cost, STANDARD_HASHER.memory_cost)
 
 
 def _spend(given: bytes | None) -> None:

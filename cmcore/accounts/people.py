@@ -1,11 +1,14 @@
 """Users: created, given passwords, disabled and enabled, each with its entry."""
 
 from cmcore.accounts import passwords
-from cmcore.accounts.events import is_self, tell
-from cmcore.accounts.rows import compare_and_set
+from cmcore.accounts.events import TABLE, is_self, tell
+from cmcore.accounts.rows import compare_and_set, shown
 from cmcore.audit import AuditAction
+from cmcore.errors import ProtectedRowError
 from cmcore.models import User, UserRole
+from cmcore.models.actors import SYSTEM
 from cmcore.models.base import whole
+from cmcore.models.security import save_alone
 
 
 def create_user(
@@ -25,6 +28,7 @@ def create_user(
     return user
 
 
+@shown
 def set_password(user: User, new_password: str) -> None:
     """Give a user a new password, which ends his sessions by `auth_epoch`.
 
@@ -34,18 +38,20 @@ def set_password(user: User, new_password: str) -> None:
     Raises:
         PasswordPolicyError: The password breaks rules; nothing was hashed.
         StaleDeletedError: The user was deleted.
+        ProtectedRowError: It is `system`, who never logs in.
     """
+    _refuse_system(user)
     passwords.check_policy(user, new_password)
     new = passwords.hashed(new_password)
     changes = AuditAction.PASSWORD_CHANGE, "Password changed"
     resets = AuditAction.PASSWORD_RESET, "Password reset by somebody else"
     with whole(User, always=True):
-        user.password_hash = new
-        user.save(only=[User.password_hash])
+        save_alone(user, User.password_hash, new)
         action, description = changes if is_self(user) else resets
         tell(action, user, description)
 
 
+@shown
 def disable_user(user: User) -> None:
     """Let a user log in no more, which ends his sessions by `auth_epoch`.
 
@@ -57,9 +63,20 @@ def disable_user(user: User) -> None:
     _set_active(user, AuditAction.USER_SUSPEND, "User disabled", is_active=False)
 
 
+@shown
 def enable_user(user: User) -> None:
-    """Let a disabled user log in again; where he is enabled, nothing is written."""
+    """Let a disabled user log in again; where he is enabled, nothing is written.
+
+    Raises:
+        ProtectedRowError: It is `system`, who never logs in.
+    """
+    _refuse_system(user)
     _set_active(user, AuditAction.USER_ACTIVATE, "User enabled", is_active=True)
+
+
+def _refuse_system(user: User) -> None:
+    if user.id == SYSTEM:
+        raise ProtectedRowError(TABLE, SYSTEM)
 
 
 def _set_active(
@@ -69,7 +86,6 @@ def _set_active(
         # It holds the row: of two who do this at once the second finds it done.
         same, other = {User.is_active: User.is_active}, User.is_active != is_active
         changes = compare_and_set(User, same, User.id == user.id, other)
-        user.is_active = is_active
-        user.save(only=[User.is_active])
+        save_alone(user, User.is_active, is_active)
         if changes:
             tell(action, user, description)

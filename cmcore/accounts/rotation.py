@@ -20,8 +20,11 @@ def rotate_secrets(old_key: str, new_key: str) -> int:
         How many seeds were encrypted anew.
 
     Raises:
+        ConfigurationError: One of the two is no key.
         SecretDecryptionError: A seed is under neither key; nothing was changed.
     """
+    seeds.require_key(old_key, "old_key")
+    seeds.require_key(new_key, "new_key")
     count = 0
     with whole(User, always=True) as unit:
         unit.before_reading()

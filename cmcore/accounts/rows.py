@@ -1,13 +1,19 @@
 """The rows of accounts: found in whatever state, changed by compare-and-set."""
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import peewee
 
 from cmcore.accounts import clock
 from cmcore.engines.binding import engine_of
+from cmcore.errors import InvalidCredentialsError
 from cmcore.models import User
 from cmcore.models.actors import SYSTEM
+from cmcore.models.security import take_over
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def prepare_to_write() -> None:
@@ -35,6 +41,22 @@ def fresh(user: Any) -> User | None:
     """Return the row of a user as it is now, deleted or not."""
     found: User | None = User.with_deleted().where(User.id == user.id).get_or_none()
     return found
+
+
+def shown(function: Function) -> Function:
+    """Let the user whom a function is given show what it wrote, failures included."""
+
+    @functools.wraps(function)
+    def call(user: User, *args: Any, **options: Any) -> Any:
+        try:
+            result = function(user, *args, **options)
+        except InvalidCredentialsError:
+            take_over(user, fresh(user))
+            raise
+        take_over(user, fresh(user))
+        return result
+
+    return cast("Function", call)
 
 
 def state(user: User | None) -> str | None:

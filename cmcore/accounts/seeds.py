@@ -9,7 +9,7 @@ import io
 import secrets
 from typing import Any
 
-from cmcore.accounts.settings import settings
+from cmcore.accounts.settings import KEY_VARIABLE, settings
 from cmcore.errors import (
     ConfigurationError,
     SecretDecryptionError,
@@ -35,6 +35,11 @@ def require() -> None:
     """
     _qr_library()
     _cipher(None)
+
+
+def require_key(key: Any, name: str) -> None:
+    """Raise `ConfigurationError`, which names the argument, for what is no key."""
+    _key_bytes(key, name)
 
 
 def encrypted(seed: str, user_id: str, key: str | None = None) -> str:
@@ -87,20 +92,21 @@ class _Cipher:
 
 
 def _cipher(key: str | None) -> _Cipher:
-    key = key or settings.key()
+    if key is None:
+        key = settings.key()
     if key is None:
         raise SecretKeyMissingError
     return _Cipher(key)
 
 
-def _key_bytes(key: str) -> bytes:
+def _key_bytes(key: Any, name: str = f"{KEY_VARIABLE}, or secret_key=...,") -> bytes:
     try:
         data = base64.b64decode(key.encode(), b"-_", validate=True)
-    except (binascii.Error, ValueError):
+    except (AttributeError, binascii.Error, ValueError):
         data = b""
     if len(data) != _KEY_BYTES:
         msg = (
-            "CMCORE_SECRET_KEY is no key: it must be 32 bytes in URL-safe base64, as "
+            f"{name} is no key: it must be 32 bytes in URL-safe base64, as "
             "cmcore.accounts.generate_key() returns them."
         )
         raise ConfigurationError(msg)

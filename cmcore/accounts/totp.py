@@ -40,6 +40,7 @@ class Enrolment:
         return seeds.qr_text(self.uri)
 
 
+@rows.shown
 def begin_totp(user: User, password: Any, *, issuer: str = "cmcore") -> Enrolment:
     """Make a new seed, which is pending for ten minutes.
 
@@ -74,6 +75,7 @@ def begin_totp(user: User, password: Any, *, issuer: str = "cmcore") -> Enrolmen
     return Enrolment(Secret(seed), codes.uri(seed, current.email, issuer))
 
 
+@rows.shown
 def confirm_totp(user: User, code: Any) -> list[str]:
     """Switch the pending factor on, and return ten recovery codes, shown once.
 
@@ -109,6 +111,7 @@ def confirm_totp(user: User, code: Any) -> list[str]:
         return codes.renew_recovery_codes(current)
 
 
+@rows.shown
 def disable_totp(user: User, password: Any, code: Any) -> None:
     """Switch the second factor off, for a user who shows password and code.
 
@@ -119,6 +122,7 @@ def disable_totp(user: User, password: Any, code: Any) -> None:
         _switch_off(current)
 
 
+@rows.shown
 def remove_totp(user: User) -> None:
     """Switch off the second factor of a user who lost it; for administrators alone.
 
@@ -129,6 +133,7 @@ def remove_totp(user: User) -> None:
         _switch_off(user)
 
 
+@rows.shown
 def regenerate_recovery_codes(user: User, password: Any, code: Any) -> list[str]:
     """Return ten new recovery codes, shown once; the old ones are void.
 

@@ -13,6 +13,7 @@ from cmcore.errors import (
     CmcoreError,
     ConfigurationError,
     PendingMigrationsError,
+    SecretKeyMissingError,
     UnreachableDatabaseError,
 )
 
@@ -24,6 +25,7 @@ PENDING = 5
 EXIT_CODES: tuple[tuple[type[CmcoreError], int], ...] = (
     (UnreachableDatabaseError, UNREACHABLE),
     (ConfigurationError, 2),
+    (SecretKeyMissingError, 2),
     (PendingMigrationsError, PENDING),
     (CmcoreError, PROBLEM),
 )

@@ -144,8 +144,9 @@ def enable(*, person: User) -> None:
 @on_user
 def unlock(*, person: User) -> None:
     """Let a user try again who is locked after too many failures."""
+    had_failed = person.failed_login_attempts > 0
     accounts.unlock(person)
-    _say(person, "is not locked", changed=person.failed_login_attempts > 0)
+    _say(person, "is not locked", changed=had_failed)
 
 
 @user.command("enrol-2fa")

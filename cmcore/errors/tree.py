@@ -230,7 +230,10 @@ class AppendOnlyError(CmcoreError):
 
 
 class ProtectedRowError(CmcoreError):
-    """The user `system` was to go, or `deleted_at` or `deleted_by` to be written."""
+    """The user `system` was to go or to log in, or one of two columns to be written.
+
+    These are `deleted_at` and `deleted_by`.
+    """
 
     def __init__(
         self, table: str = "", key: Any = None, *, column: str | None = None
@@ -250,7 +253,7 @@ class ProtectedRowError(CmcoreError):
             )
         return (
             f"{self.table}: the row {self.key!r} is who acted when nobody is named. "
-            "It cannot be deleted, and its id cannot change. Leave it out of the query."
+            "It cannot be deleted or log in, and its id cannot change. Leave it out."
         )
 
 
@@ -289,16 +292,16 @@ class StaleDeletedError(CmcoreError):
 
 
 class RestoreConflictError(DuplicateError):
-    """A deleted row cannot come back: a live one has a unique value of it.
+    """A deleted row cannot come back: another one has a unique value of it.
 
     Attributes:
         fields: The names of the fields whose values must be unique together.
-        key: The primary key of the row that has the value; None where two of the
-            restored rows have the same one.
+        key: The primary key of the live row that has the value; None where two of the
+            rows that were to be restored have the same one.
     """
 
-    problem = "cannot be restored, since a live row has it"
-    cure = "Change or delete that row first; nothing was restored."
+    problem = "cannot be restored"
+    cure = "Change one of the two rows, or leave one deleted; nothing was restored."
 
 
 class UnsafeCascadeError(CmcoreError):

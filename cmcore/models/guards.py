@@ -113,6 +113,7 @@ class ProtectedUsers(ProtectedRow):
     def after(self, changes: Sequence[Change]) -> None:
         """Raise where the statement left nobody who is a live, active admin.
 
+        `system` is none, whatever its row says, since it can never log in.
         An UPDATE of the row `system` makes those wait who take admins away meanwhile,
         or fail where they cannot see what happened: no two remove each other.
         """
@@ -127,7 +128,7 @@ class ProtectedUsers(ProtectedRow):
         left = quiet(
             database,
             f"SELECT 1 FROM {table} WHERE role = '{self._admin}' AND is_active"
-            " AND deleted_at IS NULL LIMIT 1",
+            f" AND deleted_at IS NULL AND id <> '{self._key}' LIMIT 1",
         )
         if left.fetchone() is None:
             raise LastAdminError
@@ -142,6 +143,7 @@ class ProtectedUsers(ProtectedRow):
     def _is_admin(self, layout: Layout, row: Row | None) -> bool:
         if row is None:
             return False
-        names = ("role", "is_active", "deleted_at")
-        role, is_active, deleted_at = (row[layout.names.index(n)] for n in names)
-        return role == self._admin and bool(is_active) and deleted_at is None
+        names = ("id", "role", "is_active", "deleted_at")
+        key, role, is_active, deleted_at = (row[layout.names.index(n)] for n in names)
+        can_act = bool(is_active) and deleted_at is None and key != self._key
+        return role == self._admin and can_act

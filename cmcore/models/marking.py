@@ -94,10 +94,12 @@ class Restore(Marks, RecordedUpdate):
         fields = [self.model._meta.fields[name] for name in error.fields]
         rival = self._rival(fields, database) if fields else None
         value = getattr(rival, fields[0].safe_name) if rival is not None else None
+        both = "Two of the rows that were to be restored have it." if fields else ""
         return RestoreConflictError(
             table=error.table,
             column=error.column,
             constraint=error.constraint,
+            detail=both if rival is None else "A live row has it.",
             value=value if len(fields) == 1 and self._is_shown(fields[0]) else None,
             fields=error.fields,
             key=None if rival is None else rival._pk,

@@ -15,7 +15,7 @@ from cmcore.changes import Action
 from cmcore.engines.binding import engine_of
 from cmcore.engines.capture import Captured, Write
 from cmcore.engines.statement import Renderable, render
-from cmcore.errors import DuplicateError, ProtectedRowError
+from cmcore.errors import DuplicateError
 from cmcore.hooks import dispatch
 from cmcore.keys import now
 from cmcore.layout import Layout
@@ -31,6 +31,7 @@ from cmcore.models.literals import (
 )
 from cmcore.models.live import Show, visible_update, visible_upsert
 from cmcore.models.recorder import Recorder
+from cmcore.models.refusals import refuse_marks, unmarked_rows
 from cmcore.models.schema_state import require_schema
 from cmcore.models.stamps import IfChanged, stamped
 from cmcore.models.unbound import Bindable
@@ -186,7 +187,7 @@ class RecordedUpdate(Recorded, peewee.ModelUpdate):
     def __init__(self, model: Any, update: Any = None, **options: Any) -> None:
         """Refuse assignments which only a delete or a restore may make."""
         super().__init__(model, update, **options)
-        _refuse_marks(model, update or ())
+        refuse_marks(model, update or ())
 
     def _completed(self, layout: Layout, at: datetime, user_id: str | None) -> Any:
         return visible_update(super()._completed(layout, at, user_id))
@@ -223,13 +224,18 @@ class RecordedInsert(Recorded, peewee.ModelInsert):
 
     _stamps: Mapping[Any, Any] = {}
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Refuse rows that would be born deleted."""
+        super().__init__(*args, **options)
+        self._insert = unmarked_rows(self)
+
     def on_conflict(self, *args: Any, **kwargs: Any) -> Any:
         """Do what peewee does; a deleted row is left alone."""
         query: Any = super().on_conflict(*args, **kwargs)
         conflict = query._on_conflict
         if conflict is not None:
             named = (*(conflict._update or ()), *(conflict._preserve or ()))
-            _refuse_marks(self.model, named)
+            refuse_marks(self.model, named)
         return query
 
     def _completed(self, layout: Layout, at: datetime, user_id: str | None) -> Any:
@@ -294,17 +300,6 @@ class RecordedInsert(Recorded, peewee.ModelInsert):
             return None
         absent = computed_positions(query, layout)
         return functools.partial(recorder.announce, absent=absent)
-
-
-def _refuse_marks(model: Any, named: Any) -> None:
-    """Refuse a write that names what only delete and restore write."""
-    meta = model._meta
-    if not meta.is_soft_deleted:
-        return
-    for key in named:
-        field = meta.combined.get(key) if isinstance(key, str) else key
-        if getattr(field, "name", None) in {"deleted_at", "deleted_by"}:
-            raise ProtectedRowError(meta.table_name, column=field.column_name)
 
 
 def _refresh(instance: Any, layout: Layout, captured: Captured) -> None:

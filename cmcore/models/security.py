@@ -22,6 +22,8 @@ COUNTERS = (
     "totp_pending_secret",
     "totp_pending_at",
 )
+_WATCHED = ("password_hash", "totp_secret", "is_2fa_enabled", "role", "is_active")
+SECURITY = (*COUNTERS, *_WATCHED, "auth_epoch", "last_login_at")
 
 
 class Epoch(_IntegerField):
@@ -47,6 +49,9 @@ class AccountSecurity(Model, abstract=True):
 
     An application stores `auth_epoch` in its sessions, and ends those that have
     another one.
+
+    `save()` writes what decides who may log in, and as what, only where it was assigned
+    on the object: an old object does not bring back a lock, a code, a password, a role.
     """
 
     failed_login_attempts = peewee.IntegerField(default=0, constraints=[default(0)])
@@ -55,15 +60,31 @@ class AccountSecurity(Model, abstract=True):
     auth_epoch = Epoch(
         default=0,
         constraints=[default(0)],
-        watched=(
-            "password_hash",
-            "totp_secret",
-            "is_2fa_enabled",
-            "role",
-            "is_active",
-            "deleted_at",
-        ),
+        watched=(*_WATCHED, "deleted_at"),
     )
     totp_last_step = peewee.BigIntegerField(null=True)
     totp_pending_secret = SecretField(null=True)
     totp_pending_at = UTCDateTimeField(null=True)
+
+    def save(self, force_insert: bool = False, only: Any = None) -> int:
+        """Save as peewee does, but for columns of security that were not assigned."""
+        updates = not force_insert and self._pk is not None
+        if updates and only is None and not self._meta.only_save_dirty:
+            left_out = set(SECURITY) - self._dirty
+            only = [name for name in self.__data__ if name not in left_out]
+        return super().save(force_insert, only)
+
+
+def save_alone(user: Any, field: peewee.Field, value: Any) -> None:
+    """Save one column of a user; the object itself is untouched where that fails."""
+    type(user)(id=user.id, **{field.name: value}).save(only=[field])
+    user.__data__[field.name] = value
+    user._dirty.discard(field.name)
+
+
+def take_over(user: Any, row: Any) -> None:
+    """Show on a user what the row says, but for what is assigned and not saved."""
+    if row is not None:
+        for name in {*SECURITY, "updated_at", "updated_by"} - user._dirty:
+            user.__data__[name] = row.__data__[name]
+            user.__rel__.pop(name, None)

@@ -117,8 +117,8 @@ class SoftDeleteMixin(Model, abstract=True):
         def restore(cls) -> Restore:  # noqa: N805 - peewee's own decorator
             """Return a query that brings deleted rows back.
 
-            Executing it raises `RestoreConflictError` if a live row has a unique value
-            of a deleted one; then nothing is restored.
+            Executing it raises `RestoreConflictError` if a live row, or another one
+            that it restores, has a unique value of one; then nothing is restored.
             """
             return Restore(cls)
 
@@ -143,8 +143,26 @@ class SoftDeleteMixin(Model, abstract=True):
 
     @property
     def is_deleted(self) -> bool:
-        """Whether the row was deleted, as far as this object knows."""
+        """Whether the row was deleted, as far as this object knows.
+
+        One that was read by its key without `deleted_at` asks the database, once.
+        """
+        if "deleted_at" not in self.__data__ and self._has_stored_key():
+            self._read_marks()
         return self.deleted_at is not None
+
+    def _has_stored_key(self) -> bool:
+        """Tell whether the key came from the database, or has gone into it."""
+        meta: Any = self._meta
+        names = {field.name for field in meta.get_primary_keys()}
+        return bool(names) and names <= self.__data__.keys() - self._dirty
+
+    def _read_marks(self) -> None:
+        model: Any = type(self)
+        marks = [model._meta.fields[name] for name in _MARKS]
+        row = model.with_deleted(*marks).where(self._pk_expr()).get_or_none()
+        for name in _MARKS:
+            self.__data__[name] = row and row.__data__[name]
 
     def save(self, force_insert: bool = False, only: Any = None) -> int:
         """Save as peewee does, but never a row that was deleted meanwhile.
@@ -155,16 +173,18 @@ class SoftDeleteMixin(Model, abstract=True):
         """
         meta: Any = self._meta
         known = meta.primary_key is not False and self._pk is not None
-        if force_insert or not known:
-            return super().save(force_insert, only)
+        inserts = force_insert or not known
         self._refuse_marks(only)
         data: Any = self.__data__
         held = {name: data.pop(name) for name in _MARKS if name in data}
         try:
             count: int = super().save(force_insert, only)
+            if inserts:  # the new row is live, even the copy of a deleted one
+                held = dict.fromkeys(_MARKS)
+                self.__rel__.pop("deleted_by", None)
         finally:
             data.update(held)
-        if count == 0 and count is not False:
+        if count == 0 and count is not False and not inserts:
             self._refuse_stale()
         return count
 

@@ -10,6 +10,7 @@ import pytest
 import cmcore
 from cmcore import accounts
 from cmcore.models import AuditLog, User, UserRole
+from cmcore.models.actors import SYSTEM
 from tests.accounts.conftest import PASSWORD
 from tests.conftest import MakeUrl, connected
 
@@ -94,6 +95,24 @@ def test_where_there_is_none_nothing_is_refused(database: peewee.Database) -> No
     user.delete_instance()
     saved(boss, full_name="The Boss", role="admin")
     assert User.get_by_id(boss.id).full_name == "The Boss"
+
+
+def test_system_is_no_admin(database: peewee.Database) -> None:
+    """Whatever its row says, it never logs in: it neither stays nor is missed."""
+    User.update(role="admin", is_active=True).where(User.id == SYSTEM).execute()
+    assert not accounts.authenticate("system@cmcore.invalid", PASSWORD)
+    boss = admin("boss")
+    with pytest.raises(cmcore.LastAdminError):
+        boss.delete_instance()
+    with pytest.raises(cmcore.LastAdminError):
+        User.update(role="client").where(User.id != SYSTEM).execute()
+    assert User.update(is_active=False).where(User.id == SYSTEM).execute() == 1
+
+
+def test_where_system_alone_is_one_it_may_step_down(database: peewee.Database) -> None:
+    """Nobody is left before, so nobody is lost."""
+    User.update(role="admin", is_active=True).where(User.id == SYSTEM).execute()
+    assert User.update(role="client", is_active=False).execute() == 1
 
 
 def test_a_handover_in_one_statement_is_taken(database: peewee.Database) -> None:

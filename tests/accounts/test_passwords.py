@@ -14,7 +14,7 @@ import cmcore
 from cmcore import accounts
 from cmcore.accounts import passwords
 from cmcore.accounts.settings import STANDARD_HASHER, settings
-from cmcore.models import User
+from cmcore.models import AuditLog, User
 from tests.accounts.conftest import (
     EMAIL,
     PASSWORD,
@@ -221,6 +221,73 @@ def test_an_unusable_hash_fails_as_any_other(
     assert len(work) == 1
 
 
+def costing(**costs: int) -> str:
+    """Return a hash that claims other costs."""
+    m, t, p = (costs.get(name, now) for name, now in (("m", 65536), ("t", 3), ("p", 4)))
+    return WHOLE.replace("m=64,t=2,p=1", f"m={m},t={t},p={p}")
+
+
+@pytest.fixture
+def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The hashes that argon2 is asked to verify; none of them is right."""
+    asked: list[str] = []
+
+    def verify(self: Any, stored: str, password: Any) -> bool:
+        asked.append(stored)
+        raise argon2.exceptions.VerifyMismatchError
+
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
+    return asked
+
+
+ABSURD = [
+    {"t": 2**32 - 1},
+    {"t": 129, "m": 8, "p": 1},
+    {"m": 2**32 - 1, "t": 1},
+    {"m": 2**21 + 1, "t": 1},
+    {"m": 2**21, "t": 5},
+    {"m": 2**21, "t": 1, "p": 256},
+]
+
+
+@pytest.mark.parametrize("costs", ABSURD, ids=str)
+def test_a_hash_that_would_take_minutes_is_not_tried(
+    ada: User, costs: dict[str, int], verified: list[str]
+) -> None:
+    """It is unusable, for the work of one verification at the current cost."""
+    stored = costing(**costs)
+    store(ada, stored)
+    assert login().internal_reason == "unusable_hash"
+    assert len(verified) == 1
+    assert stored not in verified
+    assert not passwords.is_weaker(stored)
+
+
+STRONG = [{}, {"m": 2**21, "t": 4}, {"t": 128}, {"m": 2**20, "t": 8, "p": 255}]
+
+
+@pytest.mark.parametrize("costs", STRONG, ids=str)
+def test_a_strong_hash_is_tried(
+    ada: User, costs: dict[str, int], verified: list[str]
+) -> None:
+    """Up to many times the standard, with whatever hasher is configured."""
+    store(ada, costing(**costs))
+    assert login().internal_reason == "wrong_password"
+    assert verified == [costing(**costs)]
+
+
+@pytest.mark.parametrize("costs", ABSURD, ids=str)
+def test_a_hash_of_the_configured_cost_is_tried(
+    monkeypatch: pytest.MonkeyPatch, costs: dict[str, int], verified: list[str]
+) -> None:
+    """However much that is."""
+    stored = costing(**costs)
+    ours = PasswordHasher.from_parameters(argon2.extract_parameters(stored))
+    monkeypatch.setattr(settings, "hasher", ours)
+    assert passwords.tried(stored, PASSWORD) is passwords.Verdict.WRONG
+    assert verified == [stored]
+
+
 def test_passwords_are_compared_in_one_form(ada: User) -> None:
     """NFKC: a ligature and its letters, a letter with its accent apart."""
     accounts.set_password(ada, "\ufb01ve e\u0301le\u0301phants")
@@ -348,3 +415,17 @@ def test_a_deleted_user_gets_no_password(ada: User) -> None:
     User.delete().where(User.id == ada.id).execute()
     with pytest.raises(cmcore.StaleDeletedError):
         accounts.set_password(ada, "another good one")
+
+
+def test_system_is_let_in_by_nobody(database: peewee.Database, work: list[Any]) -> None:
+    """It gets no password and is not enabled; nothing is hashed, nothing told."""
+    system = User.get_by_id("system")
+    before = AuditLog.select().count()
+    with pytest.raises(cmcore.ProtectedRowError, match="log in"):
+        accounts.set_password(system, "another good one")
+    with pytest.raises(cmcore.ProtectedRowError, match="log in"):
+        accounts.enable_user(system)
+    row = User.get_by_id("system")
+    assert (row.is_active, row.password_hash) == (False, system.password_hash)
+    assert AuditLog.select().count() == before
+    assert work == []

@@ -94,13 +94,32 @@ def test_the_key_comes_from_the_environment(
     assert accounts.confirm_totp(ada, device.code())
 
 
-@pytest.mark.parametrize("key", ["short", "x" * 44, "\u00e4" * 43 + "=", "A" * 43])
-def test_a_bad_key_is_a_wrong_setting(ada: User, key: str) -> None:
+BAD_KEYS = ["short", "x" * 44, "\u00e4" * 43 + "=", "A" * 43, b"x" * 44, 7]
+
+
+@pytest.mark.parametrize("key", BAD_KEYS)
+def test_a_bad_key_is_a_wrong_setting(ada: User, key: Any) -> None:
     """The error says what a key is, and does not show this one."""
     cmcore.configure(secret_key=key)
     with pytest.raises(cmcore.ConfigurationError, match="generate_key") as refused:
         accounts.begin_totp(ada, PASSWORD)
-    assert key not in str(refused.value)
+    assert "CMCORE_SECRET_KEY, or secret_key" in str(refused.value)
+    assert str(key) not in str(refused.value).replace("32 bytes", "")
+
+
+@pytest.mark.parametrize("key", [*BAD_KEYS, "", None])
+@pytest.mark.parametrize("name", ["old_key", "new_key"])
+def test_rotation_takes_keys_only(
+    ada: User, device: Authenticator, name: str, key: Any
+) -> None:
+    """Neither the one that is set nor none stands in for one that is given."""
+    before = stored(ada)
+    keys = {"old_key": settings.secret_key, "new_key": accounts.generate_key()}
+    given: dict[str, Any] = {**keys, name: key}
+    with pytest.raises(cmcore.ConfigurationError, match=f"{name} is no key"):
+        accounts.rotate_secrets(**given)
+    assert stored(ada) == before
+    assert newest().extra_data != {"event": "rotate_secrets"}
 
 
 def test_rotation_encrypts_all_anew(ada: User, device: Authenticator) -> None:

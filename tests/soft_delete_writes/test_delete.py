@@ -23,6 +23,7 @@ from tests.soft_delete_writes.models import (
 )
 
 Delete = Callable[[Any, Any], Any]
+KEYED = [kind for kind in KINDS if kind != "none"]
 
 
 def _by_cte(model: Any, row: Any) -> int:
@@ -204,6 +205,30 @@ def test_mixins_in_any_order_and_inherited(bench: Bench, model: Any) -> None:
     is_plain = model in {Acted, ActedLast}
     assert isinstance(column, peewee.ForeignKeyField) is not is_plain
     assert column.max_length == 36 if is_plain else column.rel_model is cmcore.User
+
+
+@pytest.mark.parametrize("kind", KEYED)
+def test_an_object_read_without_the_two_columns_looks_them_up(
+    bench: Bench, kind: str
+) -> None:
+    """By its key and once; one that was never saved is live, and asks nobody."""
+    model = ITEMS[kind]
+    gone, live = made(model, 2)
+    with acting("alice"):
+        gone.delete_instance()
+    keys = model._meta.get_primary_keys()
+    read = {row._pk: row for row in model.with_deleted(*keys)}
+    for row in (gone, live):
+        assert read[row._pk].is_deleted == row.is_deleted
+    found = read[gone._pk]
+    gone.purge_instance()
+    assert (found.is_deleted, found.deleted_at) == (True, gone.deleted_at)
+    assert found.deleted_by_id == "alice"
+    with bench.counted() as sent:
+        assert not model(code="x").is_deleted
+        assert not model().is_deleted
+    assert sent == []
+    assert not model.with_deleted(*keys).get().is_deleted
 
 
 def test_a_delete_leaves_the_stamps_alone(bench: Bench) -> None:

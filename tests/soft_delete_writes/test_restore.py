@@ -69,7 +69,7 @@ def test_a_pair_that_is_taken_is_named_whole(bench: Bench) -> None:
     assert (caught.value.fields, caught.value.key) == (("a", "b"), rival.id)
     assert caught.value.value is None
     assert isinstance(caught.value, cmcore.DuplicateError)
-    assert "live row" in str(caught.value)
+    assert "A live row has it. " in str(caught.value)
 
 
 def test_two_rows_of_a_batch_may_be_in_each_others_way(bench: Bench) -> None:
@@ -82,6 +82,8 @@ def test_two_rows_of_a_batch_may_be_in_each_others_way(bench: Bench) -> None:
             with pytest.raises(RestoreConflictError) as caught:
                 Item.restore().execute()
             assert (caught.value.fields, caught.value.key) == (("code",), None)
+            assert "Two of the rows" in str(caught.value)
+            assert "live" not in str(caught.value)
     assert bench.live(Item, "code") == []
     assert "restore" not in bench.actions(Item)
 

@@ -1,8 +1,11 @@
 """Objects that are older than the deletion of their row, and the two columns."""
 
+import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
+import peewee
 import pytest
 
 import cmcore
@@ -187,6 +190,85 @@ def test_only_delete_and_restore_write_the_two_columns(
     assert "restore" in str(caught.value)
     assert bench.rows(Item) == before
     assert bench.entries(Item) == []
+
+
+AT = datetime(2030, 1, 1, tzinfo=UTC)
+GIVEN: list[dict[str, Any]] = [{"deleted_at": AT}, {"deleted_by": "bob"}]
+NAMES = [Item.code, Item.deleted_at]
+BORN: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "create": lambda given: Item.create(code="b", **given),
+    "get_or_create": lambda given: Item.get_or_create(code="b", defaults=given),
+    "save": lambda given: Item(code="b", **given).save(),
+    "force_insert": lambda given: Item(code="b", **given).save(force_insert=True),
+    "insert": lambda given: Item.insert(code="b", **given).execute(),
+    "insert fields": lambda given: Item.insert(
+        {Item._meta.fields[name]: value for name, value in given.items()}
+    ).execute(),
+    "upsert": lambda given: (
+        Item.insert(code="b", **given).on_conflict_ignore().execute()
+    ),
+    "insert_many": lambda given: Item.insert_many(
+        [{"code": "b"}, {"code": "c", **given}]
+    ).execute(),
+    "a generator": lambda given: Item.insert_many(
+        {"code": code, **given} for code in "bc"
+    ).execute(),
+    "tuples": lambda _: Item.insert_many([("b", None), ("c", AT)], NAMES).execute(),
+    "whole tuples": lambda _: Item.insert_many([("b", 0, AT, None)]).execute(),
+    "bulk_create": lambda given: Item.bulk_create(
+        [Item(code="b"), Item(code="c", **given)]
+    ),
+    "insert_from": lambda _: Item.insert_from(
+        Item.select(peewee.Value("b"), peewee.Value(AT)), NAMES
+    ).execute(),
+}
+
+
+@pytest.mark.parametrize("given", GIVEN, ids=MARKS)
+@pytest.mark.parametrize("way", BORN.values(), ids=BORN)
+@pytest.mark.parametrize("audited", [True, False])
+def test_no_row_is_born_deleted(
+    bench: Bench,
+    way: Callable[[dict[str, Any]], Any],
+    given: dict[str, Any],
+    audited: bool,
+) -> None:
+    """On no way of inserting, with or without the trail; nothing is inserted then."""
+    made(Item, 1)
+    before = bench.rows(Item)
+    if not audited:
+        cmcore.plugins.block("audit")
+    try:
+        with pytest.raises(ProtectedRowError, match="restore"):
+            way(given)
+    finally:
+        cmcore.plugins.unblock("audit")
+    assert bench.rows(Item) == before
+
+
+def test_none_may_be_inserted(bench: Bench) -> None:
+    """As fixtures and bulk inserts do that name every column."""
+    nothing: dict[str, Any] = dict.fromkeys(MARKS)
+    Item.create(code="a", **nothing)
+    Item.insert_many([{"code": "b", **nothing}, ("c", 0, None, None)]).execute()
+    Item.bulk_create([Item(code="d")])
+    assert Item.select().count() == 4
+
+
+@pytest.mark.parametrize("kind", KEYED)
+def test_the_copy_of_a_deleted_object_is_live(bench: Bench, kind: str) -> None:
+    """Under another key; under the same one it says to restore."""
+    model = ITEMS[kind]
+    (row,) = made(model, 1)
+    row.delete_instance()
+    with pytest.raises(DuplicateError, match="restore_instance"):
+        row.save(force_insert=True)
+    assert row.is_deleted
+    name, key = model._meta.get_primary_keys()[0].name, row._pk
+    setattr(row, name, {"integer": 9, "uuid": uuid.uuid4()}.get(kind, "other"))
+    row.save(force_insert=True)
+    assert (row.is_deleted, row.deleted_by) == (False, None)
+    assert [live._pk for live in model.select()] == [row._pk] != [key]
 
 
 def test_the_user_system_stays(bench: Bench) -> None:
