@@ -5,6 +5,7 @@ and the others move into it, while nobody can read or write the trail. Else all 
 are copied beside readers and writers.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 
 import peewee
@@ -125,13 +126,14 @@ def _take(
 
 def _tidy(db: peewee.Database) -> str:
     """Leave nothing behind of a swap that did not come; say what could not go."""
-    try:
+    refusals = (peewee.PeeweeException, MigrationError)
+    left = ["What was made ahead"]
+    with contextlib.suppress(*refusals):
         if is_partitioned(db, TRAIL):
-            drop_copy(db)
-            drop_indexes(db)
+            with contextlib.suppress(*refusals):
+                drop_copy(db)
+                drop_indexes(db)
         left = leftovers(db)
-    except (peewee.PeeweeException, MigrationError):
-        left = ["What was made ahead"]
     return f"{', '.join(left)} stays: revert again." if left else ""
 
 
