@@ -279,6 +279,23 @@ def test_columns_of_an_application_are_parked_as_well(db: Any) -> None:
     assert [tuple(map(readable, row)) for row in fetch(db, sql)] == before
 
 
+@pytest.mark.usefixtures("data_loss")
+@pytest.mark.parametrize(
+    "text",
+    ["1.00000000000000000000001", '{"a": 0.10}', "1e400", "[" * 990 + "]" * 990, '"1"'],
+)
+def test_json_is_parked_to_the_last_digit(db: Any, text: str) -> None:
+    """What no float has comes back, and so does what is nested deeply."""
+    fill_with_deleted_rows(db)
+    stock.insert_entry(db, "a5", new_values=text)
+    delete_softly(db, "audit_logs", "a5")
+    sql = "SELECT CAST(new_values AS TEXT) FROM audit_logs WHERE id = 'a5'"
+    before = fetch(db, sql)
+    rollback(db)
+    migrate(db, 5)
+    assert fetch(db, sql) == before
+
+
 def readable(value: Any) -> Any:
     """Return the bytes behind the drivers' own kinds of them."""
     return bytes(value) if isinstance(value, memoryview) else value

@@ -165,10 +165,11 @@ _SQL = {
 
 _decoder: Any = json.JSONDecoder()
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
+_spaces: Any = re.compile(r"[ \t]*").match
 
 
 def values_of(line: str, nested: Sequence[str]) -> dict[str, Any]:
-    """Return the values of a compact JSON object by name.
+    """Return the values of a JSON object by name; spaces are around values only.
 
     What is nested comes back as the text that it is in the line.
 
@@ -178,7 +179,7 @@ def values_of(line: str, nested: Sequence[str]) -> dict[str, Any]:
             the first of them begins the last part of a usual line.
 
     Raises:
-        ValueError: It is no JSON object, or not compact.
+        ValueError: It is no JSON object, or has spaces around a name.
     """
     try:
         return _values(line, nested)
@@ -207,13 +208,15 @@ def _scanned(line: str, end: int, nested: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     try:
         while line[end] != "}":
-            name, start = _scan(line, end + 1)
-            value, end = _scan(line, start + 1)
+            name, at = _scan(line, end + 1)
+            start = _spaces(line, at + 1).end()
+            value, at = _scan(line, start)
             if value is not None and (name in nested or type(value) in _NESTED):
-                value = line[start + 1 : end]
+                value = line[start:at]
             found[name] = value
+            end = _spaces(line, at).end()
     except (StopIteration, IndexError) as error:
-        msg = "a line is not one compact JSON object"
+        msg = "a line is not one JSON object without spaces around names"
         raise ValueError(msg) from error
     return found
 

@@ -57,7 +57,7 @@ class Manifest(NamedTuple):
         except TypeError as error:
             msg = f"{place} is not a manifest of cmcore: it has other fields."
             raise ArchiveError(msg) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             msg = f"{place} is not a manifest of cmcore: {error}."
             raise ArchiveError(msg) from error
         if manifest.format != FORMAT:

@@ -29,6 +29,11 @@ from cmcore.schema.tables import ALLOW_DATA_LOSS, lock, may_lose_data
 
 _BATCH = 500
 _DELETED = '"deleted_at" IS NOT NULL'
+# A parked row of PostgreSQL without its JSON, of which Python would lose digits.
+_FLAT = """
+    (SELECT jsonb_object_agg(key, CASE WHEN jsonb_typeof(value) IN ('array', 'object')
+    THEN 'null' ELSE value END)::text FROM jsonb_each(content::jsonb))
+"""
 
 
 def park(db: peewee.Database, tables: Sequence[str], store: str) -> None:
@@ -205,11 +210,13 @@ def put_back(db: peewee.Database, tables: Sequence[str], store: str) -> None:
 
 
 def _return_rows(db: peewee.Database, table: str, store: str) -> None:
-    sql = f"SELECT content FROM {quoted(store)} WHERE table_name = ? ORDER BY row_id"
+    content = "content" if is_sqlite(db) else _FLAT
+    sql = f"SELECT {content} FROM {quoted(store)} WHERE table_name = ? ORDER BY row_id"
     parked = [json.loads(content) for (content,) in rows(db, sql, (table,))]
     if not parked:
         return
-    for reference in foreign_keys(db, table):
+    references = foreign_keys(db, table)
+    for reference in references:
         _cut_dangling(db, reference, parked)
     known = [c.name for c in columns(db, table) if not c.is_generated]
     own = [name for name in known if name in parked[0]]
@@ -219,8 +226,15 @@ def _return_rows(db: peewee.Database, table: str, store: str) -> None:
         values = [[_unblob(row[name]) for name in own] for row in parked]
         run_many(db, f"{target} VALUES ({marks})", values)
         return
-    source = f"jsonb_populate_recordset(NULL::{quoted(table)}, ?::jsonb)"
-    run(db, f"{target} SELECT {names(own)} FROM {source}", (json.dumps(parked),))
+    referring = {reference.columns[0] for reference in references}
+    links = {row["id"]: {name: row.get(name) for name in referring} for row in parked}
+    run(
+        db,
+        f"{target} SELECT {names(own)} FROM {quoted(store)} s, jsonb_populate_record("
+        f"NULL::{quoted(table)}, s.content::jsonb || (?::jsonb -> s.row_id)) r"
+        " WHERE s.table_name = ?",
+        (json.dumps(links), table),
+    )
 
 
 def _cut_dangling(

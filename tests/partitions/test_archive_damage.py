@@ -143,7 +143,9 @@ def test_a_manifest_that_was_changed_is_refused(
     assert ids(database) == []
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "7", '{"rows": 3}', "\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "7", '{"rows": 3}', "\xff", "[" * 2000]
+)
 def test_what_is_no_manifest_is_refused(
     database: peewee.Database, tmp_path: Path, text: str
 ) -> None:

@@ -74,6 +74,10 @@ def test_entries_are_sorted_as_the_engines_sort_them() -> None:
             {"a": "x", "j": '{"j":{"k":1}}', "k": "2"},
         ),
         ('{"a":",\\"j\\":"}', {"a": ',"j":'}),
+        (
+            '{"a":1,"j": \t{"x" : 1 } ,"k":  null }',
+            {"a": 1, "j": '{"x" : 1 }', "k": None},
+        ),
     ],
 )
 def test_nested_values_keep_their_text(text: str, expected: dict[str, Any]) -> None:
@@ -101,8 +105,8 @@ def test_what_is_no_object_has_no_members(text: str) -> None:
         members_of(text)
 
 
-@pytest.mark.parametrize("text", ['{"a": 1}', '{"a":1', "", "{}}", '{"a":1,"j":x}'])
+@pytest.mark.parametrize("text", ['{"a" :1}', '{"a":1', "", "{}}", '{"a":1,"j":x}'])
 def test_a_line_of_another_form_is_refused(text: str) -> None:
-    """Only compact objects are read."""
+    """Only objects are read, without spaces around names."""
     with pytest.raises(ValueError, match=r"JSON|Expecting"):
         values_of(text, ["j"])
