@@ -5,8 +5,6 @@
 import multiprocessing
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from cmcore.partitions import restore, retain
 from cmcore.partitions.archives import lines_in, verified
 from cmcore.partitions.detached import detached_months, table_of
 from tests.conftest import MakeUrl, connected
+from tests.partitions.deaths import die_before, wait_for_the_dead
 from tests.partitions.old_months import ago, fill, ids, shape_trail
 from tests.partitions.tables import content
 
@@ -38,20 +37,7 @@ STEPS: list[tuple[Any, str]] = [
 def retain_and_die(url: str, folder: str, step: int) -> None:
     """Retain, and die before a step."""
     database = cmcore.connect(url)
-    seen = 0
-
-    def deadly(call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            nonlocal seen
-            seen += 1
-            if seen == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*args, **kwargs)
-
-        return counted
-
-    for owner, name in STEPS:
-        setattr(owner, name, deadly(getattr(owner, name)))
+    die_before(step, STEPS)
     retain(database, 1, folder)
 
 
@@ -62,16 +48,6 @@ def died(context: Any, url: str, folder: Path, step: int) -> bool:
     process.join()
     assert process.exitcode in {0, -signal.SIGKILL}
     return bool(process.exitcode)
-
-
-def wait_for_the_dead(db: peewee.Database, engine: str) -> None:
-    """Wait until the server has noticed that nobody is there any more."""
-    sql = (
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    while engine == "postgresql" and rows(db, sql) != [(0,)]:
-        time.sleep(0.01)
 
 
 def known(db: peewee.Database, folder: Path) -> set[str]:

@@ -1,10 +1,7 @@
 """What a reversion that was killed leaves: a trail that works, and is tidied up."""
 
 import multiprocessing
-import os
 import signal
-from collections.abc import Callable
-from typing import Any
 
 import peewee
 import pytest
@@ -18,14 +15,14 @@ from cmcore.partitions import convert, reversion, revert, shadow
 from cmcore.partitions.health import examine_partitions
 from cmcore.partitions.leftovers import leftovers
 from tests.conftest import MakeUrl, connected
+from tests.partitions.deaths import die_before, wait_for_the_dead
 from tests.partitions.stages import INSERT, Meanwhile
 from tests.partitions.tables import add, anatomy, content, day
-from tests.partitions.test_retention_kill import wait_for_the_dead
 
 pytestmark = pytest.mark.postgresql
 
 # Whatever changes the database comes between two of these.
-STEPS = ("execute_sql", "commit")
+STEPS = [(peewee.Database, name) for name in ("execute_sql", "commit")]
 ALL = ["cmcore_revert_changes", "cmcore_revert_copy", "the trigger cmcore_revert_note"]
 
 
@@ -128,20 +125,7 @@ def revert_and_die(url: str, step: int) -> None:
     """Revert, and die before a step."""
     reversion._FEW = -1
     database = cmcore.connect(url)
-    seen = 0
-
-    def deadly(call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            nonlocal seen
-            seen += 1
-            if seen == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*args, **kwargs)
-
-        return counted
-
-    for name in STEPS:
-        setattr(peewee.Database, name, deadly(getattr(peewee.Database, name)))
+    die_before(step, STEPS)
     revert(database)
 
 
