@@ -39,6 +39,7 @@ from cmcore.partitions.pieces import (
     DEFAULT,
     MONTHS_AHEAD,
     TRAIL,
+    add_months,
     new_months,
     refusing,
     require_engine,
@@ -93,7 +94,7 @@ def convert(
         with in_turn(database):
             if is_partitioned(database, TRAIL):
                 left = tidied(database, dry_run=dry_run)
-                added = _months(database, dry_run)
+                added = add_months(database, MONTHS_AHEAD, dry_run=dry_run)
                 return left + [f"Add the partition {name}." for name in added]
             return _Conversion(database).run(dry_run, progress or (lambda *_: None))
 
@@ -238,7 +239,9 @@ class _Conversion:
 
     def _add_months(self) -> None:
         with refusing(f"{TRAIL} is converted, and its next months are missing"):
-            _months(self._db, False)
+            attempt(
+                self._db, BRIEFLY, lambda: new_months(self._db, MONTHS_AHEAD, False)
+            )
 
     def _tidy(self) -> str:
         """Leave nothing behind of a swap that did not come; say what could not go."""
@@ -301,10 +304,6 @@ def _bound(db: peewee.Database) -> Month:
         )
         raise MigrationError(msg)
     return last.shifted(1)
-
-
-def _months(db: peewee.Database, dry_run: bool) -> list[str]:
-    return attempt(db, BRIEFLY, lambda: new_months(db, MONTHS_AHEAD, dry_run))
 
 
 def constraints_of(db: Any) -> dict[str, str]:

@@ -137,15 +137,29 @@ def ensure(
         raise ConfigurationError(msg)
     with connected(db, _WHAT) as database:
         require_partitions(database)
-        with refusing("No partition was added"):
-            return attempt(
-                database, BRIEFLY, lambda: new_months(database, months, dry_run)
-            )
+        return add_months(database, months, dry_run=dry_run)
+
+
+def add_months(
+    db: peewee.Database,
+    months: int,
+    *,
+    dry_run: bool = False,
+    first: Month | None = None,
+) -> list[str]:
+    """Add missing partitions, as `ensure` does; return their names.
+
+    Raises:
+        MigrationError: Others kept a table locked, or something else has the name of a
+            partition, perhaps a month that a killed retention has detached.
+    """
+    with refusing("No partition was added"):
+        return attempt(db, BRIEFLY, lambda: new_months(db, months, dry_run, first))
 
 
 def add_month(db: peewee.Database, month: Month) -> list[str]:
     """Add the partition of one month, unless there is one that takes its rows."""
-    return attempt(db, BRIEFLY, lambda: new_months(db, 0, False, month))
+    return add_months(db, 0, first=month)
 
 
 def detach(db: peewee.Database, piece: str) -> None:

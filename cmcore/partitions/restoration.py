@@ -56,7 +56,8 @@ def restore(db: peewee.Database | peewee.Proxy, archive_file: Path | str) -> int
     Raises:
         ArchiveError: The file or a later part is not what its manifest says or has
             none, or the trail has no place for its entries. Nothing was changed.
-        MigrationError: A transaction is open, or others kept a table locked.
+        MigrationError: A transaction is open, others kept a table locked, or something
+            else has the name of a partition that is missing.
         PendingMigrationsError: The database has no trail, or an older one.
     """
     path = Path(archive_file)

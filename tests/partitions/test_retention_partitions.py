@@ -12,7 +12,16 @@ import cmcore
 from cmcore.engines.health import examine_engine
 from cmcore.engines.introspection import rows, run
 from cmcore.engines.partitioning import UNFINISHED, pieces
-from cmcore.partitions import conversion, convert, retain, retention, revert
+from cmcore.errors import MigrationError
+from cmcore.partitions import (
+    conversion,
+    convert,
+    ensure,
+    restore,
+    retain,
+    retention,
+    revert,
+)
 from cmcore.partitions.health import examine_partitions
 from cmcore.partitions.months import Month
 from cmcore.partitions.pieces import add_month
@@ -89,6 +98,24 @@ def test_a_detached_month_is_finished(monthly: peewee.Database, folder: Path) ->
     assert retain(monthly, 13, folder) == told
     assert told.months == [(str(ago(-2)), 3, gz(folder, ago(-2)))]
     assert f"audit_logs_{ago(-2)}" not in tables(monthly)
+
+
+@pytest.mark.postgresql
+def test_a_detached_month_that_is_written_to_is_told(
+    monthly: peewee.Database, folder: Path
+) -> None:
+    """Its name is taken until a retention has finished it: nobody adds partitions."""
+    fill(monthly, -2, -3)
+    retain(monthly, 3, folder)
+    run(monthly, f"ALTER TABLE audit_logs DETACH PARTITION audit_logs_{ago(-2)}")
+    add(monthly, [ago(-2).start], prefix="late-")
+    for work in (convert, ensure, lambda db: restore(db, gz(folder, ago(-3)))):
+        with pytest.raises(MigrationError, match=f"No partition .*{ago(-2)}"):
+            work(monthly)
+    assert ids(monthly) == ["late-000000"]
+    assert retain(monthly, 1, folder).rows == 4
+    assert convert(monthly) == []
+    assert restore(monthly, gz(folder, ago(-3))) == 3
 
 
 @pytest.mark.postgresql
