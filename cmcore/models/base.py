@@ -175,12 +175,11 @@ class Model(peewee.Model, metaclass=ModelMeta, abstract=True):
         meta: Any = cls._meta
         for field in meta.refs:
             other: Any = field.rel_model
-            is_ours = other is not cls and getattr(other._meta, "owned", False)
-            if is_ours and not (meta.owned and other.table_exists()):
-                has_trail_only = other._meta.table_name == "audit_logs"
-                require_schema(
-                    meta.database, meta.table_name, is_ours=not has_trail_only
-                )
+            if other is cls or not getattr(other._meta, "owned", False):
+                continue
+            if not (meta.owned and other.table_exists()):
+                needs_more = other._meta.table_name != "audit_logs"
+                require_schema(meta.database, meta.table_name, is_ours=needs_more)
         super().create_table(safe, **options)
 
 

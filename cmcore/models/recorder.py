@@ -190,6 +190,8 @@ class Recorder:
         """
 
         def given(old: Row) -> Known:
+            if not by_key:
+                return assigned
             key = self._layout.key(old)
             own = {f: each[key] for f, each in by_key.items() if key in each}
             return {**assigned, **own}
